@@ -1,0 +1,41 @@
+# make run     install what is missing, and show OTP supervisors restart Python engines
+# make test    every test, against the BEAMs of this machine;  make test ARGS="-k ticker -m 'not slow'"
+# make check   lint and test: what CI runs
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint format check bench clean
+
+BIN := .venv/bin
+PYTHON ?=
+ARGS ?=
+export PYTHON
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup:  ## .venv with pyanoma on it, and the system packages that are missing
+	@bash scripts/setup.sh
+
+run: setup  ## the demo: a BEAM supervises Python engines
+	@$(BIN)/pyanoma demo $(ARGS)
+
+test: setup  ## all tests; ARGS go to pytest
+	@bash scripts/test.sh $(ARGS)
+
+lint: setup  ## style, types, direction of imports
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-timing
+
+format: setup  ## let ruff lay out the code
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+check: lint test  ## lint and test
+
+bench: setup  ## our numbers beside OTP's, in one run
+	@$(BIN)/python -m bench $(ARGS)
+
+clean:  ## remove everything that make has made
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

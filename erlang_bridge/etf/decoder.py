@@ -1,0 +1,594 @@
+"""The external term format to Python values.
+
+One loop with its own stack: a container being filled waits there while one inside it is filled, so depth costs memory
+and not recursion. It moves a cursor through immutable bytes and copies nothing but what ends up in a value; element
+counts are held against the bytes left before anything is allocated for them.
+
+Source: ERTS, "External Term Format"; erts ``external.c``, ``dec_term``.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import zlib
+from collections.abc import Mapping
+from math import isfinite
+from struct import Struct
+from struct import error as StructError
+from typing import Any, Final
+
+from erlang_bridge.errors import EtfDecodeError
+from erlang_bridge.etf.tags import (
+    ATOM_CACHE_REF,
+    ATOM_EXT,
+    ATOM_UTF8_EXT,
+    BINARY_EXT,
+    BIT_BINARY_EXT,
+    COMPRESSED,
+    EXPORT_EXT,
+    FLOAT_EXT,
+    FUN_EXT,
+    INTEGER_EXT,
+    LARGE_BIG_EXT,
+    LARGE_TUPLE_EXT,
+    LIST_EXT,
+    LOCAL_EXT,
+    MAP_EXT,
+    MAX_REFERENCE_WORDS,
+    NEW_FLOAT_EXT,
+    NEW_FUN_EXT,
+    NEW_PID_EXT,
+    NEW_PORT_EXT,
+    NEW_REFERENCE_EXT,
+    NEWER_REFERENCE_EXT,
+    NIL_EXT,
+    PID_EXT,
+    PORT_EXT,
+    RECORD_EXT,
+    REFERENCE_EXT,
+    SMALL_ATOM_EXT,
+    SMALL_ATOM_UTF8_EXT,
+    SMALL_BIG_EXT,
+    SMALL_INTEGER_EXT,
+    SMALL_TUPLE_EXT,
+    STRING_EXT,
+    V4_PORT_EXT,
+    VERSION,
+)
+from erlang_bridge.etf.conversions import STRUCT_KEY
+from erlang_bridge.etf.structs import StructCodec, default_structs
+from erlang_bridge.terms import Atom, BitString, Export, Fun, ImproperList, Map, Pid, Port, Record, Reference, exact_key
+
+MAX_INFLATED: Final = 64 * 1024 * 1024
+"""Bytes that a compressed term may have after inflating, unless the caller says otherwise."""
+
+_u16: Final = Struct(">H").unpack_from
+_u32: Final = Struct(">I").unpack_from
+_i32: Final = Struct(">i").unpack_from
+_f64: Final = Struct(">d").unpack_from
+_u32_u8: Final = Struct(">IB").unpack_from
+_u32x2: Final = Struct(">II").unpack_from
+_u32x2_u8: Final = Struct(">IIB").unpack_from
+_u32x3: Final = Struct(">III").unpack_from
+_u64_u32: Final = Struct(">QI").unpack_from
+_words: Final = [Struct(f">{count}I").unpack_from for count in range(MAX_REFERENCE_WORDS + 1)]
+
+# What the container on top is.
+_ROOT: Final = 0
+_TUPLE: Final = 1
+_LIST: Final = 2
+_IMPROPER: Final = 3
+_MAP: Final = 4
+_MAP_COMPOUND: Final = 5  # some key is a container
+_FUN: Final = 6
+_RECORD: Final = 7
+
+_MAX_CACHED: Final = 4096
+_atoms: Final[dict[bytes, Any]] = {}
+"""Encoded atom, tag included -> value. Only saves time: emptied when full."""
+_pids: Final[dict[bytes, Pid]] = {}
+"""Encoded NEW_PID_EXT -> value, likewise."""
+
+
+def decode(
+    data: bytes, *, max_inflated: int = MAX_INFLATED, structs: Mapping[Atom, StructCodec] = default_structs
+) -> Any:
+    """The one term that `data` holds.
+
+    Args:
+        data: 131 and the term, as ``term_to_binary/1,2`` makes it, compressed or not.
+        max_inflated: how many bytes a compressed term may have once inflated.
+        structs: which Elixir structs become which classes.
+
+    Raises:
+        EtfDecodeError: it is anything else, or goes on after the term.
+
+    Example:
+        >>> decode(b"\\x83h\\x02w\\x02oka\\x01")
+        (Atom('ok'), 1)
+    """
+    if type(data) is not bytes:
+        data = bytes(data)
+    if not data or data[0] != VERSION:
+        raise EtfDecodeError(0, data[0] if data else None, "a term that stands alone begins with 131")
+    offset = 1
+    if len(data) > 1 and data[1] == COMPRESSED:
+        data = _inflate(data, max_inflated)
+        offset = 0
+    term, after = decode_within(data, offset, len(data), structs)
+    if after != len(data):
+        raise EtfDecodeError(after, None, f"{len(data) - after} bytes follow the term")
+    return term
+
+
+def decode_prefix(
+    data: bytes, offset: int = 0, *, structs: Mapping[Atom, StructCodec] = default_structs
+) -> tuple[Any, int]:
+    """The term that begins at `offset`, without 131 before it, and where it ends.
+
+    Raises:
+        EtfDecodeError: there is none.
+    """
+    if type(data) is not bytes:
+        data = bytes(data)
+    return decode_within(data, offset, len(data), structs)
+
+
+def decode_within(data: bytes, offset: int, end: int, structs: Mapping[Atom, StructCodec]) -> tuple[Any, int]:
+    """As `decode_prefix`, for a term that has to end by `end`.
+
+    Raises:
+        EtfDecodeError: there is none.
+    """
+    pos = offset
+    tag = -1
+    stack: list[tuple[list[Any], int, int]] = []
+    items: list[Any] = []  # of the container being filled
+    left = 1  # how many more it takes
+    kind = _ROOT
+    funs = 0  # how many funs we are inside of: what is in there is checked, and not kept
+    try:
+        while True:
+            while left:
+                left -= 1
+                tag = data[pos]
+                if tag == SMALL_ATOM_UTF8_EXT:
+                    after = pos + 2 + data[pos + 1]
+                    try:
+                        items.append(_atoms[data[pos:after]])
+                    except KeyError:
+                        items.append(_atom(data, pos)[0])
+                    pos = after
+                elif tag == SMALL_INTEGER_EXT:
+                    items.append(data[pos + 1])
+                    pos += 2
+                elif tag == SMALL_TUPLE_EXT:
+                    if kind == _MAP and left & 1:
+                        kind = _MAP_COMPOUND
+                    stack.append((items, left, kind))
+                    items = []
+                    left = data[pos + 1]
+                    kind = _TUPLE
+                    pos += 2
+                    if left > end - pos:
+                        raise EtfDecodeError(pos, tag, f"a tuple of {left} elements in {end - pos} bytes")
+                elif tag == BINARY_EXT:
+                    pos += 5
+                    after = pos + _u32(data, pos - 4)[0]
+                    if after > end:
+                        raise EtfDecodeError(pos, tag, f"a binary of {after - pos} bytes in {end - pos} bytes")
+                    items.append(data[pos:after])
+                    pos = after
+                elif tag == INTEGER_EXT:
+                    if left > 30 and kind == _LIST and data[pos + 5] == tag and data[pos + 10] == tag:
+                        run = _int32_run(data, pos, min(left + 1, (end - pos) // 5))
+                        items += run
+                        left -= len(run) - 1
+                        pos += 5 * len(run)
+                    else:
+                        items.append(_i32(data, pos + 1)[0])
+                        pos += 5
+                elif tag == LIST_EXT:
+                    if kind == _MAP and left & 1:
+                        kind = _MAP_COMPOUND
+                    stack.append((items, left, kind))
+                    items = []
+                    left = _u32(data, pos + 1)[0]
+                    kind = _LIST
+                    pos += 5
+                    if left > end - pos:
+                        raise EtfDecodeError(pos, tag, f"a list of {left} elements in {end - pos} bytes")
+                elif tag == NIL_EXT:
+                    items.append([])
+                    pos += 1
+                elif tag == NEW_PID_EXT:
+                    after = pos + 15 + data[pos + 2]  # if its node is a SMALL_ATOM_UTF8_EXT
+                    pid = _pids.get(data[pos:after])
+                    if pid is None:
+                        pid, after = _new_pid(data, pos)
+                    items.append(pid)
+                    pos = after
+                elif tag == NEWER_REFERENCE_EXT:
+                    reference, pos = _newer_reference(data, pos)
+                    items.append(reference)
+                elif tag == MAP_EXT:
+                    if kind == _MAP and left & 1:
+                        kind = _MAP_COMPOUND
+                    stack.append((items, left, kind))
+                    items = []
+                    left = 2 * _u32(data, pos + 1)[0]
+                    kind = _MAP
+                    pos += 5
+                    if left > end - pos:
+                        raise EtfDecodeError(pos, tag, f"a map of {left // 2} pairs in {end - pos} bytes")
+                elif tag == STRING_EXT:
+                    pos += 3
+                    after = pos + _u16(data, pos - 2)[0]
+                    if after > end:
+                        raise EtfDecodeError(pos, tag, f"a string of {after - pos} bytes in {end - pos} bytes")
+                    items.append(list(data[pos:after]))
+                    pos = after
+                elif tag == NEW_FLOAT_EXT:
+                    number = _f64(data, pos + 1)[0]
+                    if not isfinite(number):
+                        raise EtfDecodeError(pos, tag, "a float that is not finite")
+                    items.append(number)
+                    pos += 9
+                elif tag == LARGE_TUPLE_EXT:
+                    if kind == _MAP and left & 1:
+                        kind = _MAP_COMPOUND
+                    stack.append((items, left, kind))
+                    items = []
+                    left = _u32(data, pos + 1)[0]
+                    kind = _TUPLE
+                    pos += 5
+                    if left > end - pos:
+                        raise EtfDecodeError(pos, tag, f"a tuple of {left} elements in {end - pos} bytes")
+                elif tag == NEW_FUN_EXT:
+                    size, arity = _u32_u8(data, pos + 1)
+                    free = _u32(data, pos + 26)[0]
+                    if pos + 1 + size > end or free > size:
+                        raise EtfDecodeError(pos, tag, f"a fun of {size} bytes in {end - pos - 1} bytes")
+                    stack.append((items, left, kind))
+                    items = [(pos, arity, size)]
+                    left = 4 + free
+                    kind = _FUN
+                    funs += 1
+                    pos += 30
+                elif tag == RECORD_EXT:
+                    if kind == _MAP and left & 1:
+                        kind = _MAP_COMPOUND
+                    stack.append((items, left, kind))
+                    count, flags = _u32_u8(data, pos + 1)
+                    items = [flags]
+                    left = 2 + 2 * count
+                    kind = _RECORD
+                    pos += 6
+                    if left > end - pos:
+                        raise EtfDecodeError(pos, tag, f"a record of {count} fields in {end - pos} bytes")
+                else:
+                    value, pos = _rare(data, pos, end)
+                    items.append(value)
+
+            if kind == _TUPLE:
+                value = tuple(items)
+            elif kind == _LIST:
+                tag = data[pos]
+                if tag == NIL_EXT:
+                    value = items
+                    pos += 1
+                elif tag == LIST_EXT:  # a list whose tail is written as a further list
+                    left = _u32(data, pos + 1)[0]
+                    pos += 5
+                    if left > end - pos:
+                        raise EtfDecodeError(pos, tag, f"a list of {left} elements in {end - pos} bytes")
+                    continue
+                elif tag == STRING_EXT:
+                    pos += 3
+                    after = pos + _u16(data, pos - 2)[0]
+                    if after > end:
+                        raise EtfDecodeError(pos, tag, f"a string of {after - pos} bytes in {end - pos} bytes")
+                    items += data[pos:after]
+                    value = items
+                    pos = after
+                else:
+                    kind = _IMPROPER
+                    left = 1
+                    continue
+            elif kind == _MAP:
+                pairs = iter(items)
+                try:
+                    value = dict(zip(pairs, pairs))
+                except TypeError:
+                    value = _ambiguous_map(items, pos)
+                else:
+                    if 2 * len(value) != len(items):
+                        value = _ambiguous_map(items, pos)
+                if structs:
+                    value = _struct(value, structs, pos)
+            elif kind == _ROOT:
+                if pos > end:
+                    raise EtfDecodeError(end, tag, "truncated term")
+                return items[0], pos
+            elif kind == _IMPROPER:
+                tail = items.pop()
+                value = ImproperList(items, tail) if items else tail
+            elif kind == _MAP_COMPOUND:
+                value = _compound_map(items, pos)
+                if structs:
+                    value = _struct(value, structs, pos)
+            elif kind == _FUN:
+                value = _fun(data, items, pos, funs)
+                funs -= 1
+            else:
+                value = _record(items, pos)
+            items, left, kind = stack.pop()
+            items.append(value)
+    except (IndexError, StructError):
+        raise EtfDecodeError(min(pos, end), tag if tag >= 0 and pos < end else None, "truncated term") from None
+    except RecursionError:
+        raise EtfDecodeError(pos, tag, "map keys are nested too deep") from None
+
+
+# -- atoms and identifiers --------------------------------------------------------------------
+
+
+def _remember(cache: dict[bytes, Any], encoded: bytes, value: Any) -> None:
+    if len(cache) >= _MAX_CACHED:
+        cache.clear()
+    cache[encoded] = value
+
+
+_SPECIAL_ATOMS: Final = {"true": True, "false": False, "nil": None}
+
+
+def _atom(data: bytes, pos: int) -> tuple[Any, int]:
+    """The atom at `pos`, as the value it is decoded to, and where it ends."""
+    tag = data[pos]
+    if tag == SMALL_ATOM_UTF8_EXT or tag == SMALL_ATOM_EXT:
+        start = pos + 2
+        after = start + data[pos + 1]
+    elif tag == ATOM_UTF8_EXT or tag == ATOM_EXT:
+        start = pos + 3
+        after = start + _u16(data, pos + 1)[0]
+    else:
+        raise EtfDecodeError(pos, tag, "an atom is expected here")
+    if after > len(data):
+        raise EtfDecodeError(pos, tag, "truncated term")
+    encoded = data[pos:after]
+    if encoded in _atoms:
+        return _atoms[encoded], after
+    try:
+        name = str(data[start:after], "latin-1" if tag in (SMALL_ATOM_EXT, ATOM_EXT) else "utf-8")
+        value = _SPECIAL_ATOMS[name] if name in _SPECIAL_ATOMS else Atom(name)
+    except ValueError as error:
+        raise EtfDecodeError(pos, tag, f"not the name of an atom: {error}") from None
+    _remember(_atoms, encoded, value)
+    return value, after
+
+
+def _atom_itself(value: Any, pos: int) -> Atom:
+    """`value` as an `Atom`, if it is one of the values that atoms are decoded to."""
+    if type(value) is Atom:
+        return value
+    if value is None or value is True or value is False:
+        return Atom("nil" if value is None else "true" if value else "false")
+    raise EtfDecodeError(pos, None, f"an atom is expected, got a {type(value).__name__}")
+
+
+def _node(data: bytes, pos: int) -> tuple[Atom, int]:
+    value, after = _atom(data, pos)
+    return _atom_itself(value, pos), after
+
+
+def _new_pid(data: bytes, pos: int) -> tuple[Pid, int]:
+    node, after = _node(data, pos + 1)
+    id, serial, creation = _u32x3(data, after)
+    pid = Pid(node, id, serial, creation)
+    after += 12
+    if data[pos + 1] == SMALL_ATOM_UTF8_EXT:
+        _remember(_pids, data[pos:after], pid)
+    return pid, after
+
+
+def _newer_reference(data: bytes, pos: int) -> tuple[Reference, int]:
+    count = _u16(data, pos + 1)[0]
+    node, after = _node(data, pos + 3)
+    if not 1 <= count <= MAX_REFERENCE_WORDS:
+        raise EtfDecodeError(pos, NEWER_REFERENCE_EXT, f"a reference of {count} words")
+    return Reference(node, _u32(data, after)[0], _words[count](data, after + 4)), after + 4 + 4 * count
+
+
+# -- lists of integers ------------------------------------------------------------------------
+
+_NATIVE_PLACES: Final = (3, 2, 1, 0) if sys.byteorder == "little" else (0, 1, 2, 3)
+
+
+def _int32_run(data: bytes, pos: int, most: int) -> list[int]:
+    """The INTEGER_EXT terms that follow each other from `pos` on, at most `most`."""
+    count = 0
+    step = 32
+    while count < most:
+        step = min(step, most - count)
+        tags = data[pos + 5 * count : pos + 5 * (count + step) : 5]
+        found = len(tags) - len(tags.lstrip(b"b"))
+        count += found
+        if found < step:
+            break
+        step *= 4
+    native = bytearray(4 * count)
+    after = pos + 5 * count
+    for offset, place in enumerate(_NATIVE_PLACES, 1):
+        native[place::4] = data[pos + offset : after : 5]
+    return memoryview(native).cast("i").tolist()
+
+
+# -- maps -------------------------------------------------------------------------------------
+
+_MAX_KEY_DEPTH: Final = 16
+"""How deep a tuple may be to be hashed by Python, which uses the C stack for it; a deeper one goes into a `Map`."""
+
+
+def _ambiguous_map(items: list[Any], pos: int) -> Map:
+    """A map whose keys a dict cannot keep apart or cannot hash."""
+    pairs = iter(items)
+    value = Map(zip(pairs, pairs))
+    if 2 * len(value) != len(items):
+        raise EtfDecodeError(pos, MAP_EXT, "a map has the same key twice")
+    return value
+
+
+def _compound_map(items: list[Any], pos: int) -> Any:
+    """A map some of whose keys are containers."""
+    pairs = iter(items)
+    if all(map(_is_plain_key, items[::2])):
+        value = dict(zip(pairs, pairs))
+        if 2 * len(value) == len(items):
+            return value
+    return _ambiguous_map(items, pos)
+
+
+def _is_plain_key(key: Any) -> bool:
+    """Whether a dict can hold `key`: hashable, and not deep."""
+    level = [key]
+    for _ in range(_MAX_KEY_DEPTH):
+        inner: list[Any] = []
+        for item in level:
+            kind = type(item)
+            if kind is tuple:
+                inner += item
+            elif kind is ImproperList:
+                inner += item.elements
+                inner.append(item.tail)
+            elif kind.__hash__ is None or kind is Map or kind is Record:
+                return False
+        if not inner:
+            return True
+        level = inner
+    return False
+
+
+def _struct(value: Any, structs: Mapping[Atom, StructCodec], pos: int) -> Any:
+    """The object for a map that is a registered struct; any other map as it is."""
+    if type(value) is not dict:
+        return value
+    name = value.get(STRUCT_KEY)
+    if type(name) is not Atom:
+        return value
+    codec = structs.get(name)
+    if codec is None:
+        return value
+    return codec.decode(value, pos)
+
+
+# -- funs and records -------------------------------------------------------------------------
+
+
+def _fun(data: bytes, items: list[Any], pos: int, funs: int) -> Fun | None:
+    start, arity, size = items[0]
+    if pos != start + 1 + size:
+        raise EtfDecodeError(pos, NEW_FUN_EXT, f"a fun of {pos - start - 1} bytes that says {size}")
+    _, module, old_index, old_uniq, pid = items[:5]
+    module = _atom_itself(module, pos)
+    if type(old_index) is not int or type(old_uniq) is not int or type(pid) is not Pid:
+        raise EtfDecodeError(pos, NEW_FUN_EXT, "a fun whose fields are of wrong types")
+    if funs > 1:  # it is inside another one, which keeps the bytes of both
+        return None
+    return Fun(module, arity, data[start + 5 : pos])
+
+
+def _record(items: list[Any], pos: int) -> Record:
+    module, name, *rest = items[1:]
+    count = len(rest) // 2
+    names = [_atom_itself(field, pos) for field in rest[:count]]
+    fields = tuple(zip(names, rest[count:], strict=True))
+    return Record(_atom_itself(module, pos), _atom_itself(name, pos), fields, items[0])
+
+
+# -- the less common leaves -------------------------------------------------------------------
+
+_FLOAT_TEXT: Final = re.compile(rb"[ ]*([+-]?[0-9]+\.[0-9]+(?:[eE][+-]?[0-9]+)?)\x00*")
+
+
+def _rare(data: bytes, pos: int, end: int) -> tuple[Any, int]:
+    """The term at `pos`, of a tag that is a leaf and not common, and where it ends."""
+    tag = data[pos]
+    value: Any
+    if tag == SMALL_BIG_EXT or tag == LARGE_BIG_EXT:
+        size = data[pos + 1] if tag == SMALL_BIG_EXT else _u32(data, pos + 1)[0]
+        start = pos + (3 if tag == SMALL_BIG_EXT else 6)
+        after = start + size
+        if after > end:
+            raise EtfDecodeError(pos, tag, f"an integer of {size} bytes in {end - start} bytes")
+        magnitude = int.from_bytes(data[start:after], "little")
+        return -magnitude if data[start - 1] else magnitude, after
+    if tag in (ATOM_UTF8_EXT, ATOM_EXT, SMALL_ATOM_EXT):
+        return _atom(data, pos)
+    if tag == EXPORT_EXT:
+        module, after = _node(data, pos + 1)
+        function, after = _node(data, after)
+        if data[after] != SMALL_INTEGER_EXT:
+            raise EtfDecodeError(after, data[after], "the arity of an export is a small integer")
+        return Export(module, function, data[after + 1]), after + 2
+    if tag == BIT_BINARY_EXT:
+        size, bits = _u32_u8(data, pos + 1)
+        after = pos + 6 + size
+        if after > end:
+            raise EtfDecodeError(pos, tag, f"a bit string of {size} bytes in {end - pos - 6} bytes")
+        if bits > 8 or (bits == 0) != (size == 0):
+            raise EtfDecodeError(pos, tag, f"a bit string of {size} bytes with {bits} bits in its last")
+        value = data[pos + 6 : after]
+        return value if bits in (0, 8) else BitString(value, bits), after
+    if tag == FLOAT_EXT:
+        text = _FLOAT_TEXT.fullmatch(data, pos + 1, pos + 32)
+        number = float(text[1]) if text else float("nan")
+        if not isfinite(number):
+            raise EtfDecodeError(pos, tag, "not the text of a float")
+        return number, pos + 32
+    if tag in (V4_PORT_EXT, NEW_PORT_EXT, PORT_EXT):
+        node, after = _node(data, pos + 1)
+        if tag == V4_PORT_EXT:
+            return Port(node, *_u64_u32(data, after)), after + 12
+        if tag == NEW_PORT_EXT:
+            return Port(node, *_u32x2(data, after)), after + 8
+        return Port(node, *_u32_u8(data, after)), after + 5
+    if tag == PID_EXT:
+        node, after = _node(data, pos + 1)
+        return Pid(node, *_u32x2_u8(data, after)), after + 9
+    if tag == NEW_REFERENCE_EXT:
+        count = _u16(data, pos + 1)[0]
+        if not 1 <= count <= MAX_REFERENCE_WORDS:
+            raise EtfDecodeError(pos, tag, f"a reference of {count} words")
+        node, after = _node(data, pos + 3)
+        return Reference(node, data[after], _words[count](data, after + 1)), after + 1 + 4 * count
+    if tag == REFERENCE_EXT:
+        node, after = _node(data, pos + 1)
+        id, creation = _u32_u8(data, after)
+        return Reference(node, creation, (id,)), after + 5
+    raise EtfDecodeError(pos, tag, _REFUSED_TAGS.get(tag, "an unknown tag"))
+
+
+_REFUSED_TAGS: Final = {
+    ATOM_CACHE_REF: "an atom cache reference outside a header that fills the cache",
+    COMPRESSED: "a compressed term inside another, or inside a packet",
+    FUN_EXT: "a fun of a release before OTP 24",
+    LOCAL_EXT: "a term encoded for the node that made it alone (LOCAL_EXT)",
+}
+
+
+def _inflate(data: bytes, most: int) -> bytes:
+    """What ``131, 80, USize:u32, zlib data`` holds."""
+    if len(data) < 6:
+        raise EtfDecodeError(len(data), COMPRESSED, "truncated term")
+    size = _u32(data, 2)[0]
+    if size > most:
+        raise EtfDecodeError(2, COMPRESSED, f"a compressed term of {size} bytes; at most {most} are taken")
+    inflater = zlib.decompressobj()
+    try:
+        inflated = inflater.decompress(data[6:], size + 1)
+    except zlib.error as error:
+        raise EtfDecodeError(6, COMPRESSED, f"not zlib data: {error}") from None
+    if len(inflated) != size or not inflater.eof or inflater.unused_data:
+        raise EtfDecodeError(6, COMPRESSED, f"the data does not inflate to exactly {size} bytes")
+    return inflated

@@ -1,0 +1,408 @@
+"""Python values to the external term format, as OTP itself would write them.
+
+One loop with its own stack, so depth costs memory and not recursion. It tells the exact type first and falls to
+`_substitute` for subclasses and look-alikes; where in a term an unencodable value sits is found out only after it
+failed (`culprits`).
+
+Source: ERTS, "External Term Format".
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
+from itertools import chain
+from math import isfinite
+from struct import Struct
+from struct import error as StructError
+from typing import Any, Final
+
+from erlang_bridge.errors import EtfEncodeError, brief
+from erlang_bridge.etf.culprits import contained_in_itself, path_to
+from erlang_bridge.etf.tags import (
+    BINARY_EXT,
+    BIT_BINARY_EXT,
+    EXPORT_EXT,
+    INTEGER_EXT,
+    LARGE_BIG_EXT,
+    LARGE_TUPLE_EXT,
+    LIST_EXT,
+    MAP_EXT,
+    MAX_INTEGER_BITS,
+    MAX_REFERENCE_WORDS,
+    MAX_TUPLE_ARITY,
+    NEW_FLOAT_EXT,
+    NEW_FUN_EXT,
+    NEW_PID_EXT,
+    NEWER_REFERENCE_EXT,
+    RECORD_EXT,
+    SMALL_BIG_EXT,
+    SMALL_INTEGER_EXT,
+    SMALL_TUPLE_EXT,
+    STRING_EXT,
+    V4_PORT_EXT,
+)
+from erlang_bridge.terms import (
+    Atom,
+    BitString,
+    Export,
+    Fun,
+    ImproperList,
+    Map,
+    Pid,
+    Port,
+    Record,
+    Reference,
+    exact_key,
+)
+
+_tag_u8: Final = Struct(">BB").pack
+_tag_u16: Final = Struct(">BH").pack
+_tag_u32: Final = Struct(">BI").pack
+_tag_i32: Final = Struct(">Bi").pack
+_tag_f64: Final = Struct(">Bd").pack
+_u32x3: Final = Struct(">III").pack
+_u64_u32: Final = Struct(">QI").pack
+
+_SMALL_INTEGERS: Final = [_tag_u8(SMALL_INTEGER_EXT, value) for value in range(256)]
+_SMALL_TUPLES: Final = [_tag_u8(SMALL_TUPLE_EXT, arity) for arity in range(256)]
+_NIL: Final = b"j"
+_CONSTANTS: Final = {None: Atom("nil").etf, True: Atom("true").etf, False: Atom("false").etf}
+_MAX_SIZE: Final = (1 << 32) - 1
+
+_UNMIXABLE_KEYS: Final = ({Atom}, {bytes}, {str}, {int}, {Atom, bytes}, {Atom, int}, {Pid}, {Reference})
+"""Sets of key types among which no two different keys of a dict are the same term."""
+
+_CYCLE_DEPTH: Final = 10_000
+"""From this depth on it is worth finding out whether a container contains itself."""
+
+
+class _Refused(Exception):
+    """`value`, itself or near the top of what is being encoded, has no term."""
+
+    def __init__(self, value: object, what: str) -> None:
+        self.value = value
+        self.what = what
+
+
+def encode(term: Any) -> bytes:
+    """The term as it stands alone: 131, then the term.
+
+    Raises:
+        EtfEncodeError: it has no counterpart among Erlang's terms; says where the culprit sits.
+
+    Example:
+        >>> encode((Atom("ok"), 1))
+        b'\\x83h\\x02w\\x02oka\\x01'
+    """
+    out = [b"\x83"]
+    encode_into(out, term)
+    return b"".join(out)
+
+
+def encode_term(term: Any) -> bytes:
+    """The term without the leading 131, as it stands inside a packet.
+
+    Raises:
+        EtfEncodeError: as `encode`.
+    """
+    out: list[bytes] = []
+    encode_into(out, term)
+    return b"".join(out)
+
+
+def encode_into(out: list[bytes], term: Any) -> None:
+    """Append the pieces of one term, without 131, to `out`.
+
+    Raises:
+        EtfEncodeError: as `encode`; `out` is then of no use.
+    """
+    try:
+        _walk(out.append, term)
+    except _Refused as refused:
+        raise EtfEncodeError(path_to(term, refused.value), refused.value, refused.what) from None
+
+
+def _walk(append: Callable[[bytes], None], term: Any) -> None:
+    stack: list[tuple[Iterator[Any], bytes]] = []
+    items: Iterator[Any] = iter((term,))
+    tail = b""
+    depth_unchecked = _CYCLE_DEPTH
+    item = term
+    try:
+        while True:
+            for item in items:
+                kind = type(item)
+                if kind is Atom:
+                    append(item.etf)
+                elif kind is int:
+                    if 0 <= item <= 255:
+                        append(_SMALL_INTEGERS[item])
+                    elif -0x8000_0000 <= item <= 0x7FFF_FFFF:
+                        append(_tag_i32(INTEGER_EXT, item))
+                    else:
+                        append(_big(item))
+                elif kind is bytes:
+                    append(_binary_head(item))
+                    append(item)
+                elif kind is tuple:
+                    size = len(item)
+                    append(_SMALL_TUPLES[size] if size <= 255 else _large_tuple_head(item))
+                    stack.append((items, tail))
+                    items = iter(item)
+                    tail = b""
+                    break
+                elif kind is list:
+                    if not item:
+                        append(_NIL)
+                        continue
+                    if type(item[0]) is int:
+                        integers = _integers(item)
+                        if integers is not None:
+                            append(integers)
+                            continue
+                    append(_tag_u32(LIST_EXT, len(item)))
+                    stack.append((items, tail))
+                    items = iter(item)
+                    tail = _NIL
+                    break
+                elif kind is str:
+                    utf8 = _utf8(item)
+                    append(_binary_head(utf8))
+                    append(utf8)
+                elif kind is dict:
+                    if set(map(type, item)) not in _UNMIXABLE_KEYS:
+                        _check_keys(item)
+                    append(_tag_u32(MAP_EXT, len(item)))
+                    stack.append((items, tail))
+                    items = chain.from_iterable(item.items())
+                    tail = b""
+                    break
+                elif kind in _LEAVES:
+                    append(_LEAVES[kind](item))
+                else:
+                    stack.append((items, tail))
+                    head, items = _others(item)
+                    append(head)
+                    tail = b""
+                    break
+            else:
+                append(tail)
+                if not stack:
+                    return
+                items, tail = stack.pop()
+                continue
+            if len(stack) == depth_unchecked:
+                _check_cycles(term)
+                depth_unchecked = 0
+    except (StructError, AttributeError, TypeError, ValueError) as error:
+        raise _Refused(item, f"a part of it has a wrong type or is out of range ({error})") from error
+
+
+# -- leaves -----------------------------------------------------------------------------------
+
+
+def _binary_head(data: bytes) -> bytes:
+    size = len(data)
+    if size > _MAX_SIZE:
+        raise _Refused(data, "a binary has less than 4 GiB")
+    return _tag_u32(BINARY_EXT, size)
+
+
+def _large_tuple_head(value: tuple[Any, ...]) -> bytes:
+    if len(value) > MAX_TUPLE_ARITY:
+        raise _Refused(value, f"a tuple has at most {MAX_TUPLE_ARITY} elements")
+    return _tag_u32(LARGE_TUPLE_EXT, len(value))
+
+
+def _utf8(value: str) -> bytes:
+    try:
+        return value.encode()
+    except UnicodeEncodeError as error:
+        raise _Refused(value, f"not encodable as UTF-8 ({error.reason}, at character {error.start})") from None
+
+
+def _big(value: int) -> bytes:
+    bits = value.bit_length()
+    if bits > MAX_INTEGER_BITS:
+        raise _Refused(value, f"an integer of {bits} bits; OTP takes at most {MAX_INTEGER_BITS}")
+    size = (bits + 7) // 8
+    digits = abs(value).to_bytes(size, "little")
+    head = _tag_u8(SMALL_BIG_EXT, size) if size <= 255 else _tag_u32(LARGE_BIG_EXT, size)
+    return head + (b"\1" if value < 0 else b"\0") + digits
+
+
+def _float(value: float) -> bytes:
+    if not isfinite(value):
+        raise _Refused(value, "Erlang has neither infinities nor NaN")
+    return _tag_f64(NEW_FLOAT_EXT, value)
+
+
+def _constant(value: bool | None) -> bytes:
+    return _CONSTANTS[value]
+
+
+def _bit_string(value: BitString) -> bytes:
+    return _tag_u32(BIT_BINARY_EXT, len(value.data)) + bytes((value.bits,)) + value.data
+
+
+def _pid(value: Pid) -> bytes:
+    return b"X" + value.node.etf + _u32x3(value.id, value.serial, value.creation)
+
+
+def _port(value: Port) -> bytes:
+    return b"x" + value.node.etf + _u64_u32(value.id, value.creation)
+
+
+def _reference(value: Reference) -> bytes:
+    words = value.words
+    count = len(words)
+    if not 1 <= count <= MAX_REFERENCE_WORDS:
+        raise _Refused(value, f"a reference has 1 to {MAX_REFERENCE_WORDS} words, got {count}")
+    return _tag_u16(NEWER_REFERENCE_EXT, count) + value.node.etf + _U32S[count](value.creation, *words)
+
+
+def _export(value: Export) -> bytes:
+    return b"q" + value.module.etf + value.function.etf + _tag_u8(SMALL_INTEGER_EXT, value.arity)
+
+
+def _fun(value: Fun) -> bytes:
+    return _tag_u32(NEW_FUN_EXT, len(value.raw) + 4) + value.raw
+
+
+assert (V4_PORT_EXT, NEW_PID_EXT, EXPORT_EXT) == tuple(b"xXq")
+_U32S: Final = [Struct(f">{count + 1}I").pack for count in range(MAX_REFERENCE_WORDS + 1)]
+_LEAVES: Final[dict[type, Callable[[Any], bytes]]] = {
+    bool: _constant,
+    type(None): _constant,
+    float: _float,
+    Pid: _pid,
+    Reference: _reference,
+    Port: _port,
+    BitString: _bit_string,
+    Export: _export,
+    Fun: _fun,
+}
+
+
+# -- lists of integers ------------------------------------------------------------------------
+
+_INT32_BYTES: Final = (3, 2, 1, 0) if sys.byteorder == "little" else (0, 1, 2, 3)
+_INT32_CODE: Final = "i" if array("i").itemsize == 4 else "l"
+_LONG_LIST: Final = 32
+
+
+def _integers(items: list[Any]) -> bytes | None:
+    """A whole non-empty list of integers in one piece, or None where the general loop has to do it."""
+    if set(map(type, items)) != {int}:
+        return None
+    count = len(items)
+    try:
+        octets = bytes(items)
+    except ValueError:
+        pass
+    else:
+        if count <= 0xFFFF:
+            return _tag_u16(STRING_EXT, count) + octets
+        spread = bytearray(bytes((SMALL_INTEGER_EXT, 0)) * count)
+        spread[1::2] = octets
+        return _tag_u32(LIST_EXT, count) + spread + _NIL
+    if count < _LONG_LIST:
+        return None
+    try:
+        native = array(_INT32_CODE, items).tobytes()
+    except OverflowError:
+        return None
+    wide = bytearray(bytes((INTEGER_EXT, 0, 0, 0, 0)) * count)
+    for place, source in enumerate(_INT32_BYTES, 1):
+        wide[place::5] = native[source::4]
+    small = [index for index, value in enumerate(items) if 0 <= value <= 255]
+    if not small:
+        return _tag_u32(LIST_EXT, count) + wide + _NIL
+    pieces: list[bytes | bytearray] = [_tag_u32(LIST_EXT, count)]
+    start = 0
+    for index in small:
+        if start != index:
+            pieces.append(wide[start * 5 : index * 5])
+        pieces.append(_SMALL_INTEGERS[items[index]])
+        start = index + 1
+    pieces.append(wide[start * 5 :])
+    pieces.append(_NIL)
+    return b"".join(pieces)
+
+
+# -- the less common containers, subclasses, look-alikes ---------------------------------------
+
+
+def _others(item: Any) -> tuple[bytes, Iterator[Any]]:
+    """What to write for `item`, and the values to encode after that."""
+    kind = type(item)
+    if kind is ImproperList:
+        return _tag_u32(LIST_EXT, len(item.elements)), chain(item.elements, (item.tail,))
+    if kind is Map:
+        _check_keys(item)
+        return _tag_u32(MAP_EXT, len(item)), chain.from_iterable(item.pairs())
+    if kind is Record:
+        fields = item.fields
+        head = _tag_u32(RECORD_EXT, len(fields)) + bytes((item.flags & 0xFF,))
+        return head, chain((item.module, item.name), (name for name, _ in fields), (value for _, value in fields))
+    plain = _substitute(item)
+    if not isinstance(plain, (int, float, str)):
+        return b"", iter((plain,))
+    out: list[bytes] = []
+    try:
+        _walk(out.append, plain)
+    except _Refused as refused:
+        raise _Refused(item, refused.what) from None
+    return b"".join(out), iter(())
+
+
+def _substitute(item: Any) -> Any:
+    """The plain value that stands for `item`."""
+    to_term = getattr(type(item), "__erlang_term__", None)
+    if to_term is not None:
+        return to_term(item)
+    if isinstance(item, int):
+        return int(item)
+    if isinstance(item, float):
+        return float(item)
+    if isinstance(item, str):
+        return str.__str__(item)
+    if isinstance(item, (bytes, bytearray, memoryview)):
+        return bytes(item)
+    if isinstance(item, tuple):
+        return tuple(item)
+    if isinstance(item, list):
+        return list(item)
+    if isinstance(item, dict):
+        return dict(item)
+    if isinstance(item, (set, frozenset)):
+        raise _Refused(item, "a set has no term of its own; send a list, or a field annotated `set` of a struct")
+    if isinstance(item, Enum):
+        raise _Refused(item, "an Enum has no term; send its value, or an Atom")
+    if isinstance(item, Mapping):
+        raise _Refused(item, "send a dict or a Map")
+    raise _Refused(item, "no Erlang term corresponds to it")
+
+
+def _check_cycles(term: Any) -> None:
+    """Refuse a term that contains itself: it would be encoded for ever."""
+    culprit = contained_in_itself(term)
+    if culprit is not None:
+        raise _Refused(culprit, "it contains itself")
+
+
+def _check_keys(mapping: Mapping[Any, Any]) -> None:
+    """Refuse a map two of whose keys are the same term, such as ``"a"`` and ``b"a"``."""
+    seen = set()
+    for key in mapping:
+        try:
+            exact = exact_key(key)
+            known = exact in seen
+        except (TypeError, RecursionError, UnicodeEncodeError):
+            continue
+        if known:
+            raise _Refused(mapping, f"two of its keys are the same term: {brief(key, 60)}")
+        seen.add(exact)

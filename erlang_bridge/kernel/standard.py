@@ -1,0 +1,87 @@
+"""Functions of OTP's modules that other nodes call here: ``erlang:node/0``, ``pyanoma:start_link/2``, and so on."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from erlang_bridge.errors import ErlangError
+from erlang_bridge.kernel.callables import RemoteCall
+from erlang_bridge.otp.gen_server import GenServer, start_server
+from erlang_bridge.process import Waiter
+from erlang_bridge.terms import Atom, Pid
+
+OK: Final = Atom("ok")
+ERROR: Final = Atom("error")
+BADARG: Final = Atom("badarg")
+
+
+def export_standard(node: Any) -> None:
+    """Export what is here to other nodes."""
+    export = node.export
+    export("pyanoma", "start_link", start_link, with_call=True)
+    export("erlang", "node", lambda: node.name)
+    export("erlang", "whereis", lambda name: _pid_or_undefined(node.whereis(name)))
+    export("erlang", "is_process_alive", node.is_alive)
+
+
+def _pid_or_undefined(pid: Pid | None) -> Any:
+    return Atom("undefined") if pid is None else pid
+
+
+def start_link(call: RemoteCall, engine: Any, args: Any, options: Any = None) -> Any:
+    """``pyanoma:start_link(Engine, Args)``: start an engine under a supervisor of another node.
+
+    The engine is linked with the caller (the supervisor) before this answers, so that no exit can be missed; a failed start leaves
+    no link behind.
+
+    Args:
+        engine: an atom known to the node, see `Node.engines`.
+        args: one term, given to ``init``.
+        options: a map; ``name`` registers it under that name. Without, the engine's own name is used while it is free.
+
+    Returns:
+        ``{ok, Pid}``, ``{error, Reason}`` or ``ignore``.
+    """
+    node = call.node
+    table = node.table
+    server_class: type[GenServer] | None = node.engines.get(engine.name) if type(engine) is Atom else None
+    if server_class is None:
+        known = ", ".join(sorted(node.engines)) or "none"
+        return (ERROR, (Atom("unknown_engine"), engine, f"this node knows: {known}"))
+    name = _name_for(node, engine, options)
+    waiter = Waiter(table.scheduler)
+    pid = start_server(
+        table, server_class, args, waiter.set, name=name, parent=call.caller, group_leader=call.group_leader
+    )
+    try:
+        answer = waiter.wait()
+    except BaseException:
+        _end(table, pid)
+        raise
+    if type(answer) is not tuple or answer[0] is not OK:
+        return answer
+    if call.abandoned:
+        # The caller has given up (a time-out of its own): nobody would ever stop this engine.
+        _end(table, pid)
+        raise ErlangError(Atom("abandoned"))
+    process = table.find(answer[1])
+    if process is None:
+        return (ERROR, Atom("noproc"))
+    table.link(process, call.caller)
+    return answer
+
+
+def _end(table: Any, pid: Pid | None) -> None:
+    process = table.find(pid) if pid is not None else None
+    if process is not None:
+        table.exit(process, Atom("killed"))
+
+
+def _name_for(node: Any, engine: Atom, options: Any) -> Atom | None:
+    if options is None:
+        return engine if node.whereis(engine) is None else None
+    if isinstance(options, dict):
+        name = options.get(Atom("name"))
+        if name is None or type(name) is Atom:
+            return name
+    raise ErlangError(BADARG)

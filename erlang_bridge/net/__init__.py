@@ -1,0 +1,1 @@
+"""Sockets: connections with other nodes and with epmd, on gevent's hub."""

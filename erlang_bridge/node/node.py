@@ -1,0 +1,406 @@
+"""A node: everything below joined together, and the public face of the bridge."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+
+import greenlet
+
+from erlang_bridge.dist.flags import OFFERED_HIDDEN, OFFERED_VISIBLE
+from erlang_bridge.dist.handshake import NodeIdentity
+from erlang_bridge.epmd.node_names import parse_node_name
+from erlang_bridge.errors import BridgeError, exit_for
+from erlang_bridge.kernel import rpc, services
+from erlang_bridge.kernel.callables import Callables
+from erlang_bridge.kernel.releases import PeerReleases
+from erlang_bridge.kernel.spawn_server import SpawnServer, body_crashed, unencodable_result
+from erlang_bridge.net.channel import Channel
+from erlang_bridge.net.connections import Connections
+from erlang_bridge.net.cookies import find_cookie
+from erlang_bridge.net.epmd_client import epmd_port, resolve_node
+from erlang_bridge.net.epmd_registration import EpmdRegistration
+from erlang_bridge.net.options import NetOptions
+from erlang_bridge.node.dispatch import Dispatcher
+from erlang_bridge.otp import gen
+from erlang_bridge.otp.gen_server import GenServer, wait_started
+from erlang_bridge.otp.own import OwnProcess
+from erlang_bridge.process import Process, ProcessTable
+from erlang_bridge.process.exit_rules import NORMAL, SHUTDOWN
+from erlang_bridge.terms import Atom, Pid, Reference
+
+log = logging.getLogger("erlang_bridge.node")
+
+OK: Final = Atom("ok")
+IGNORE: Final = Atom("ignore")
+PANG: Final = "pang"
+PONG: Final = "pong"
+
+
+class Node:
+    """A node of an Erlang cluster. Running when the constructor returns.
+
+    Args:
+        name: full name, ``alive@host``. The host must be one that the other nodes can look up; ``127.0.0.1`` will do on one machine.
+        cookie: shared by the cluster; by default from ``PYANOMA_COOKIE``, ``RELEASE_COOKIE`` or ``~/.erlang.cookie``.
+        hidden: stay out of ``nodes()``, ``global`` and the automatic mesh of the others.
+        listen: False makes a node that can dial but not be dialled and is in no epmd (for tools); it is hidden.
+        options: how to listen, dial and tick; see `NetOptions`. Loopback unless told otherwise.
+        embedded_epmd: run an epmd in this node if none answers.
+        engines: servers that others may start here by name, with ``pyanoma:start_link(Name, Args)``.
+
+    Raises:
+        ConfigError: no such name, no cookie.
+        NameTaken, EpmdUnreachable: epmd's answer. OSError: no port to listen at.
+
+    Two nodes in one Python process do not meet; each needs a name of its own. Use it from one thread, and stop it (`stop`, or as
+    a context manager).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        cookie: str | bytes | None = None,
+        hidden: bool = False,
+        listen: bool = True,
+        options: NetOptions | None = None,
+        embedded_epmd: bool = True,
+        epmd_port_number: int | None = None,
+        engines: Mapping[str, type[GenServer]] | None = None,
+    ) -> None:
+        parsed = parse_node_name(name)
+        self.name = Atom(str(parsed))
+        self.hidden = hidden or not listen
+        self.options = options or NetOptions()
+        self.engines: dict[str, type[GenServer]] = dict(engines or {})
+        self.callables = Callables()
+        self._cookie = find_cookie(cookie, create=True).value
+        self._cookies: dict[str, bytes] = {}
+        self._epmd_port = epmd_port_number if epmd_port_number is not None else epmd_port(os.environ)
+        self._on_nodeup: list[Callable[[Atom, bool], None]] = []
+        self._on_nodedown: list[Callable[[Atom, bool, str], None]] = []
+        self._stopped = False
+        self.registration: EpmdRegistration | None = None
+        flags = OFFERED_HIDDEN if self.hidden else OFFERED_VISIBLE
+        self.connections = Connections(
+            NodeIdentity(self.name.name, 0, flags),
+            options=self.options,
+            cookie_for=self._cookie_for,
+            resolve=self._resolve,
+            on_signals=self._on_signals,
+            on_up=self._on_up,
+            on_down=self._on_down,
+        )
+        try:
+            creation = self._register(parsed.alive, listen, embedded_epmd)
+            self.creation = creation
+            self.table = ProcessTable(self.name, creation, self._emit)
+            self.table.node = self
+            self.table.substitute_reason = unencodable_result
+            self.table.on_body_crash = body_crashed
+            self._releases = PeerReleases(self)
+            self.table.release_of = self._releases.ask
+            self._dispatcher = Dispatcher(self.table, SpawnServer(self, self.table, self.callables))
+            self.kernel = services.start(self)
+            self.connections.set_identity(NodeIdentity(self.name.name, creation, flags))
+        except BaseException:
+            self._close_network()
+            raise
+
+    def _register(self, alive: str, listen: bool, embedded_epmd: bool) -> int:
+        if not listen:
+            # Nobody can dial it, so no epmd gives the creation; any will do that no earlier start is likely to have had.
+            return secrets.randbelow(0xFFFFFFFF - 4) + 4
+        port = self.connections.listen()
+        self.registration = EpmdRegistration(
+            alive, port, hidden=self.hidden, epmd_port=self._epmd_port, embedded=embedded_epmd
+        )
+        return self.registration.start()
+
+    def __repr__(self) -> str:
+        return f"<Node {self.name}{' stopped' if self._stopped else ''}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End all processes, then the connections. Processes under a supervisor are shut down in order first.
+
+        Whoever is linked with a process here, or monitors one, hears ``shutdown`` from it.
+        """
+        if self._stopped:
+            return
+        self._stopped = True
+        services.stop(self)
+        self.table.close(SHUTDOWN)
+        # Closing a channel writes what the ends of the processes have queued.
+        self._close_network()
+
+    def _close_network(self) -> None:
+        self.connections.close()
+        if self.registration is not None:
+            self.registration.stop()
+
+    # -- processes ------------------------------------------------------------------------------
+
+    def start(
+        self,
+        server_class: type[GenServer],
+        args: Any = None,
+        *,
+        name: str | Atom | None = None,
+        timeout_s: float | None = None,
+    ) -> Pid:
+        """Start a server. Returns when its ``init`` has.
+
+        Called in a process, it links the two (``start_link``); called from elsewhere the server stands alone.
+
+        Raises:
+            ErlangExit: the start failed, with the reason (``{already_started, Pid}`` where the name is taken), or was ignored.
+        """
+        parent = self.table.current()
+        answer = wait_started(
+            self.table,
+            server_class,
+            args,
+            timeout_s,
+            name=_atom(name) if name is not None else None,
+            parent=parent,
+            link=parent is not None,
+        )
+        if type(answer) is tuple and answer[0] is OK:
+            pid: Pid = answer[1]
+            return pid
+        reason = answer if answer is IGNORE else answer[1]
+        raise exit_for(reason, f"start of {server_class.__name__}")
+
+    def spawn(self, function: Callable[..., Any], *arguments: Any, link: bool = False) -> Pid:
+        """Start a process that runs ``function(own, *arguments)``, where `own` is an `OwnProcess`."""
+        own = OwnProcess()
+        process = self.table.add_body(lambda: function(own, *arguments))
+        own._process = process
+        process.initial_call = (function.__module__, function.__qualname__, len(arguments) + 1)
+        parent = self.table.current()
+        if parent is not None:
+            process.parent = parent.pid
+            process.group_leader = parent.group_leader
+            if link:
+                self.table.link(parent, process.pid)
+        return process.pid
+
+    def whereis(self, name: str | Atom) -> Pid | None:
+        return self.table.whereis(_atom(name))
+
+    def register(self, name: str | Atom, pid: Pid) -> None:
+        """Give a local process a name. Raises ValueError where OTP says ``badarg``: taken, dead, named already."""
+        process = self.table.find(pid)
+        if process is None:
+            raise ValueError(f"cannot register {name}: {pid} is no live process of this node")
+        self.table.register(_atom(name), process)
+
+    def unregister(self, name: str | Atom) -> None:
+        """Raises KeyError: no process has that name."""
+        self.table.unregister(_atom(name))
+
+    def is_alive(self, pid: Pid) -> bool:
+        return self.table.find(pid) is not None
+
+    # -- messages -------------------------------------------------------------------------------
+
+    def send(self, destination: Any, message: Any) -> None:
+        """Send a message; to another node it connects first. Destinations as for `OwnProcess`."""
+        self.table.send(self.table.current(), gen.resolve(self.table, destination), message)
+
+    def call(self, destination: Any, request: Any, timeout_s: float | None = 5.0) -> Any:
+        """``gen_server:call``: ask a server here or on another node and wait for the reply; see `gen.call`."""
+        with self._caller() as process:
+            return gen.call(process, destination, request, timeout_s)
+
+    def cast(self, destination: Any, request: Any) -> None:
+        """``gen_server:cast``."""
+        gen.cast(self.table.current(), self.table, destination, request)
+
+    def exit(self, pid: Pid, reason: Any) -> None:
+        """``exit(Pid, Reason)``."""
+        with self._caller() as process:
+            self.table.send_exit(process.pid, pid, reason)
+
+    def rpc(
+        self, node: str | Atom, module: str, function: str, arguments: Iterable[Any] = (), timeout_s: float | None = 5.0
+    ) -> Any:
+        """``erpc:call``: run a function on another node; see `rpc.call` for what it raises."""
+        with self._caller() as process:
+            return rpc.call(process, _atom(node), module, function, list(arguments), timeout_s)
+
+    def rpc_cast(self, node: str | Atom, module: str, function: str, arguments: Iterable[Any] = ()) -> None:
+        """``erpc:cast``."""
+        with self._caller() as process:
+            rpc.cast(process, _atom(node), module, function, list(arguments))
+
+    def spawn_remote(
+        self,
+        node: str | Atom,
+        module: str,
+        function: str,
+        arguments: Iterable[Any] = (),
+        *,
+        link: bool = False,
+        monitor: bool = False,
+        timeout_s: float | None = 5.0,
+    ) -> tuple[Pid, Reference | None]:
+        """Start a process on another node; see `rpc.spawn`. `link` and `monitor` only make sense inside a process."""
+        with self._caller() as process:
+            return rpc.spawn(
+                process, _atom(node), module, function, list(arguments), link=link, monitor=monitor, timeout_s=timeout_s
+            )
+
+    def _caller(self) -> _Caller:
+        return _Caller(self.table)
+
+    # -- other nodes ----------------------------------------------------------------------------
+
+    def connect(self, node: str | Atom) -> None:
+        """Connect with a node. Does nothing where it is connected already.
+
+        Raises:
+            HandshakeError, EpmdError, ConnectionLost: why not, within the set-up time.
+        """
+        self.connections.connect(_atom(node))
+
+    def disconnect(self, node: str | Atom) -> bool:
+        """Close the connection; everybody linked or monitoring hears ``noconnection``. False: there was none."""
+        return self.connections.disconnect(_atom(node))
+
+    def ping(self, node: str | Atom, timeout_s: float = 7.0) -> str:
+        """``net_adm:ping``: ``"pong"``, or ``"pang"`` where the node cannot be reached."""
+        name = _atom(node)
+        if name is self.name:
+            return PONG
+        try:
+            self.connect(name)
+            answer = self.call((Atom("net_kernel"), name), (Atom("is_auth"), self.name), timeout_s)
+        except (BridgeError, OSError):
+            return PANG
+        return PONG if answer is Atom("yes") else PANG
+
+    def nodes(self, kind: str = "visible") -> list[str]:
+        """Connected nodes: ``visible``, ``hidden`` or ``connected`` (both)."""
+        if kind not in ("visible", "hidden", "connected"):
+            raise ValueError(f"expected 'visible', 'hidden' or 'connected', got {kind!r}")
+        wanted = {"visible": (False,), "hidden": (True,), "connected": (False, True)}[kind]
+        return sorted(
+            channel.node.name
+            for channel in self.connections.channels()
+            if channel.peer is not None and channel.peer.hidden in wanted
+        )
+
+    def set_cookie(self, node: str, cookie: str | bytes) -> None:
+        """Use another cookie towards one node."""
+        self._cookies[node] = find_cookie(cookie).value
+
+    def monitor_nodes(
+        self, on_nodeup: Callable[[Atom, bool], None] | None, on_nodedown: Callable[[Atom, bool, str], None] | None
+    ) -> None:
+        """Have functions called, in the hub, when a node connects ``(node, hidden)`` or goes ``(node, hidden, reason)``."""
+        if on_nodeup is not None:
+            self._on_nodeup.append(on_nodeup)
+        if on_nodedown is not None:
+            self._on_nodedown.append(on_nodedown)
+
+    def peer_release(self, node: str | Atom) -> int | None:
+        """The OTP release of a connected node as far as it has been learnt, such as 27."""
+        return self._releases.known(_atom(node))
+
+    # -- what others may call here --------------------------------------------------------------
+
+    def export(
+        self, module: str, name: str, function: Callable[..., Any], *, with_call: bool = False, arity: int | None = None
+    ) -> None:
+        """Let other nodes call `function` as ``module:name`` by rpc, erpc and spawn; see `Callables.export`."""
+        self.callables.export(module, name, function, with_call=with_call, arity=arity)
+
+    # -- output ---------------------------------------------------------------------------------
+
+    def print_to(self, group_leader: Pid | None, text: str) -> None:
+        """Write text to a group leader without waiting, here or on another node."""
+        services.print_to(self, group_leader, text)
+
+    def stdout_to(self, client: Pid) -> Pid:
+        """A group leader that passes output on to a C node as ``{rex_stdout, Binary}``."""
+        return services.stdout_to(self, client)
+
+    # -- between the network and the processes --------------------------------------------------
+
+    def _emit(self, node: Atom, control: tuple[Any, ...], payload: Any, connect: bool) -> bool:
+        if self._stopped:
+            connect = False
+        channel = self.connections.get(node) if connect else self.connections.peek(node)
+        if channel is None:
+            return False
+        channel.send(control, payload, sender_may_wait=connect and greenlet.getcurrent() is not self.table.scheduler.hub)
+        return True
+
+    def _on_signals(self, channel: Channel, signals: list[tuple[int, Any, Any]]) -> None:
+        self._dispatcher.dispatch(channel.node, signals)
+
+    def _on_up(self, channel: Channel) -> None:
+        hidden = channel.peer is None or channel.peer.hidden
+        log.info("node %s is up%s", channel.node, " (hidden)" if hidden else "")
+        for function in list(self._on_nodeup):
+            function(channel.node, hidden)
+
+    def _on_down(self, channel: Channel, reason: str) -> None:
+        if not hasattr(self, "table"):
+            return
+        hidden = channel.peer is None or channel.peer.hidden
+        was_up = channel.peer is not None
+        if was_up:
+            log.info("node %s is down: %s", channel.node, reason)
+        self._releases.forget(channel.node)
+        self.table.on_node_down(channel.node)
+        if was_up:
+            for function in list(self._on_nodedown):
+                function(channel.node, hidden, reason)
+
+    def _cookie_for(self, node_name: str) -> bytes:
+        return self._cookies.get(node_name, self._cookie)
+
+    def _resolve(self, node_name: str) -> tuple[str, int]:
+        return resolve_node(node_name, port=self._epmd_port, timeout_s=self.options.setup_time_s)
+
+
+class _Caller:
+    """The process on whose behalf a call is made: the running one, or a guest for the time of the call."""
+
+    __slots__ = ("_guest", "_table")
+
+    def __init__(self, table: ProcessTable) -> None:
+        self._table = table
+        self._guest: Process | None = None
+
+    def __enter__(self) -> Process:
+        process = self._table.current()
+        if process is None:
+            self._guest = process = self._table.add_guest()
+        return process
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._guest is not None:
+            self._table.exit(self._guest, NORMAL)
+
+
+def _atom(name: str | Atom) -> Atom:
+    return name if isinstance(name, Atom) else Atom(name)
+

@@ -1,0 +1,251 @@
+"""System messages: what ``sys`` asks of every OTP process.
+
+``{system, From, Request}``, answered as a call is. A suspended server handles these and the exit of its parent, nothing else.
+
+Source: OTP ``lib/stdlib/src/sys.erl``; ``gen_server.erl``, the ``system_*`` exports.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from erlang_bridge.otp import gen, reports
+from erlang_bridge.otp.readable import readable
+from erlang_bridge.terms import Atom
+
+if TYPE_CHECKING:
+    from erlang_bridge.otp.gen_server import GenServer
+
+OK: Final = Atom("ok")
+ERROR: Final = Atom("error")
+CALLBACK_FAILED: Final = Atom("callback_failed")
+UNDEF: Final = Atom("undef")
+DEFAULT_LOG_SIZE: Final = 10
+
+PLAIN_STATE_RELEASES: Final = (25,)
+"""Releases whose ``sys:get_state/1`` takes the bare state for the reply; later ones expect ``{ok, State}``."""
+
+
+class SystemState:
+    """What `sys` has switched on in one server; made with the first system message that needs it."""
+
+    __slots__ = ("log", "log_file", "messages_in", "messages_out", "started", "statistics", "suspended", "trace", "waiting")
+
+    def __init__(self) -> None:
+        self.suspended = False
+        self.waiting: deque[Any] = deque()
+        """Messages that came while suspended, in order."""
+        self.trace = False
+        self.log: deque[Any] | None = None
+        self.log_file: Any = None
+        self.statistics = False
+        self.started: float = 0.0
+        self.messages_in = 0
+        self.messages_out = 0
+
+    def event_in(self, server: GenServer, message: Any) -> None:
+        self.messages_in += 1
+        self._event(server, (Atom("in"), message))
+
+    def event_out(self, server: GenServer, reply: Any, caller: gen.Caller) -> None:
+        self.messages_out += 1
+        self._event(server, (Atom("out"), reply, caller[0], server._state))
+
+    def event_noreply(self, server: GenServer) -> None:
+        self._event(server, (Atom("noreply"), server._state))
+
+    def _event(self, server: GenServer, event: tuple[Any, ...]) -> None:
+        if self.log is not None:
+            self.log.append(event)
+        if self.trace or self.log_file is not None:
+            line = f"*DBG* {server._process.name or server._process.pid} {reports.shorten(readable(event), 4000)}\n"
+            if self.trace:
+                server._process.table.node.print_to(server._process.group_leader, line)
+            if self.log_file is not None:
+                self.log_file.write(line)
+                self.log_file.flush()
+
+
+def handle_system_message(server: GenServer, caller: gen.Caller, request: Any) -> None:
+    """Carry out one system request and answer it."""
+    process = server._process
+    table = process.table
+
+    def answer(value: Any) -> None:
+        gen.reply(process, table, caller, value)
+
+    match request:
+        case Atom("get_state"):
+            _answer_state(server, caller)
+        case (Atom("replace_state"), fun):
+            # An Erlang fun cannot be run here: the caller's sys:replace_state raises, the state stays.
+            answer((ERROR, (CALLBACK_FAILED, fun, (ERROR, UNDEF))))
+        case Atom("get_status"):
+            answer(status(server))
+        case Atom("suspend"):
+            _system(server).suspended = True
+            answer(OK)
+        case Atom("resume"):
+            answer(OK)
+            resume(server)
+        case (Atom("debug"), (Atom("log_to_file"), name)) if name is not False and caller[0].node is not table.node_name:
+            # A peer with the cookie must not be able to write files here.
+            answer((ERROR, Atom("open_file")))
+        case (Atom("debug"), command):
+            answer(_debug(server, command))
+        case (Atom("terminate"), reason):
+            answer(OK)
+            server._terminate(reason, (gen.SYSTEM, caller, request))
+        case (Atom("change_code"), _, old_version, extra) if _system(server).suspended:
+            answer(change_code(server, old_version, extra))
+        case _:
+            answer((ERROR, (Atom("unknown_system_msg"), request)))
+
+
+def resume(server: GenServer) -> None:
+    """Handle again what came while suspended, before anything newer."""
+    system = _system(server)
+    system.suspended = False
+    waiting, system.waiting = system.waiting, deque()
+    process = server._process
+    if not waiting:
+        return
+    if process.mailbox is None:
+        process.mailbox = waiting
+    else:
+        process.mailbox.extendleft(reversed(waiting))
+
+
+def change_code(server: GenServer, old_version: Any, extra: Any) -> Any:
+    """``code_change`` of a suspended server: ``ok``, or ``{error, Reason}`` with the state as it was."""
+    try:
+        state = server.code_change(old_version, server._state, extra)
+    except Exception as error:
+        return (ERROR, reports.exit_reason(error))
+    server._state = state
+    return OK
+
+
+def status(server: GenServer) -> tuple[Any, ...]:
+    """The reply to ``sys:get_status/1``."""
+    process = server._process
+    system = server._sys
+    state = Atom("suspended" if system is not None and system.suspended else "running")
+    name = process.name.name if process.name is not None else str(process.pid)
+    parent = process.parent if process.parent is not None else process.pid
+    dictionary = [
+        (Atom("$initial_call"), server._initial_call()),
+        (Atom("$ancestors"), reports.ancestors(process)),
+        *((readable(key), readable(value)) for key, value in (process.dictionary or {}).items()),
+    ]
+    events = list(system.log) if system is not None and system.log is not None else []
+    misc = [
+        (Atom("header"), reports.charlist(f"Status for generic server {name}")),
+        (
+            Atom("data"),
+            [
+                (reports.charlist("Status"), state),
+                (reports.charlist("Parent"), parent),
+                (reports.charlist("Logged events"), readable(events)),
+            ],
+        ),
+        (Atom("data"), [(reports.charlist("State"), server._shown_state())]),
+    ]
+    module = (Atom("module"), Atom(server.behaviour))
+    return (Atom("status"), process.pid, module, [dictionary, state, parent, [], misc])
+
+
+def _answer_state(server: GenServer, caller: gen.Caller) -> None:
+    process = server._process
+    table = process.table
+    state = readable(server._state)
+
+    def answer(release: int | None) -> None:
+        shown = state if release in PLAIN_STATE_RELEASES else (OK, state)
+        gen.reply(process if process.alive else None, table, caller, shown)
+
+    node = caller[0].node
+    if node is table.node_name:
+        answer(None)
+    else:
+        table.release_of(node, answer)
+
+
+def _system(server: GenServer) -> SystemState:
+    if server._sys is None:
+        server._sys = SystemState()
+    return server._sys
+
+
+def _debug(server: GenServer, command: Any) -> Any:
+    system = _system(server)
+    match command:
+        case (Atom("trace"), bool(on)):
+            system.trace = on
+        case (Atom("log"), True):
+            system.log = deque(system.log or (), maxlen=DEFAULT_LOG_SIZE)
+        case (Atom("log"), (True, int(size))) if size > 0:
+            system.log = deque(system.log or (), maxlen=size)
+        case (Atom("log"), False):
+            system.log = None
+        case (Atom("log"), Atom("get")):
+            return (OK, readable(list(system.log or ())))
+        case (Atom("log"), Atom("print")):
+            for event in system.log or ():
+                text = f"*DBG* {reports.shorten(readable(event), 4000)}\n"
+                server._process.table.node.print_to(server._process.group_leader, text)
+        case (Atom("statistics"), True):
+            system.statistics, system.started = True, time.time()
+            system.messages_in = system.messages_out = 0
+        case (Atom("statistics"), False):
+            system.statistics = False
+        case (Atom("statistics"), Atom("get")):
+            return (OK, _statistics(server, system))
+        case (Atom("log_to_file"), False):
+            _close_log_file(system)
+        case (Atom("log_to_file"), name):
+            _close_log_file(system)
+            try:
+                system.log_file = open(_file_name(name), "w", encoding="utf-8")  # noqa: SIM115  # open until switched off
+            except (OSError, ValueError):
+                return (ERROR, Atom("open_file"))
+        case Atom("no_debug"):
+            system.trace, system.log, system.statistics = False, None, False
+            _close_log_file(system)
+        case _:
+            # Also {install, Fun} and {remove, Fun}: funs of a BEAM cannot be run here.
+            return Atom("unknown_debug")
+    return OK
+
+
+def _close_log_file(system: SystemState) -> None:
+    if system.log_file is not None:
+        system.log_file.close()
+        system.log_file = None
+
+
+def _file_name(name: Any) -> str:
+    if isinstance(name, bytes):
+        return name.decode()
+    if isinstance(name, list):
+        return "".join(chr(code) for code in name)
+    raise ValueError("a file name is a string or a binary")
+
+
+def _statistics(server: GenServer, system: SystemState) -> Any:
+    if not system.statistics:
+        return Atom("no_statistics")
+
+    def local(when: float) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+        parts = time.localtime(when)
+        return (parts.tm_year, parts.tm_mon, parts.tm_mday), (parts.tm_hour, parts.tm_min, parts.tm_sec)
+
+    return [
+        (Atom("start_time"), local(system.started)),
+        (Atom("current_time"), local(time.time())),
+        (Atom("reductions"), server._process.reductions),
+        (Atom("messages_in"), system.messages_in),
+        (Atom("messages_out"), system.messages_out),
+    ]

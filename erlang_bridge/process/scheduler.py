@@ -1,0 +1,127 @@
+"""The run queue: which process runs next, on which greenlet.
+
+A process that has something to do stands in one queue, which is drained in gevent's hub. A *behaviour* process owns no greenlet:
+the drain lends it a pooled one (`Worker`), which handles a bounded number of messages and goes on to the next process. If a
+callback blocks (any gevent call that waits), its greenlet stays behind with it, control is back in the hub, and the drain goes
+on with another worker. A *body* process owns a greenlet and is resumed when it has mail.
+
+Greenlets are started and resumed from the hub only: one started from inside another has its C stack below that one's, and each
+switch would copy it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from typing import Any, Final, Protocol
+
+import greenlet
+from gevent import get_hub
+
+MESSAGES_PER_TURN: Final = 16
+"""How many messages one process handles before the next one's turn."""
+MESSAGES_PER_DRAIN: Final = 2000
+SECONDS_PER_DRAIN: Final = 0.005
+"""A drain that has used up either goes back to the loop, so that sockets and timers are served."""
+IDLE_WORKERS: Final = 256
+"""Parked greenlets that are kept for later turns; more than that end when they have nothing to do."""
+
+log = logging.getLogger("erlang_bridge.process")
+
+
+class Runnable(Protocol):
+    """What may stand in the run queue."""
+
+    needs_greenlet: bool
+    """True: `resume` it from the hub. False: give it a turn on a worker."""
+
+    def resume(self) -> None: ...
+    def run_turn(self, worker: Worker) -> int: ...
+
+
+class Worker(greenlet.greenlet):
+    """A pooled greenlet. `process` is whose turn it runs."""
+
+    process: Any = None
+
+
+class Scheduler:
+    """One run queue, drained in the hub of the thread that made it. Not for use from other threads."""
+
+    def __init__(self) -> None:
+        self.hub: Any = get_hub()
+        self.ready: deque[Any] = deque()
+        self.budget = 0
+        self.turns = 0
+        self._idle: list[Worker] = []
+        self._scheduled = False
+        self._again: Any = None
+        self._closed = False
+
+    def enqueue(self, runnable: Any) -> None:
+        """Have `runnable` run soon. It must not stand in the queue already."""
+        self.ready.append(runnable)
+        if not self._scheduled:
+            self._scheduled = True
+            self.hub.loop.run_callback(self._drain)
+
+    def in_hub(self) -> bool:
+        """True where nothing may block: in the hub itself."""
+        return greenlet.getcurrent() is self.hub
+
+    def _drain(self) -> None:
+        ready = self.ready
+        self.budget = MESSAGES_PER_DRAIN
+        deadline = time.monotonic() + SECONDS_PER_DRAIN
+        idle = self._idle
+        while ready and self.budget > 0:
+            runnable = ready[0]
+            if runnable.needs_greenlet:
+                ready.popleft()
+                self.budget -= 1
+                runnable.resume()
+            else:
+                worker = idle.pop() if idle else Worker(self._work, self.hub)
+                worker.switch()
+            if time.monotonic() > deadline:
+                break
+        if ready and not self._closed:
+            # A timer of 0 s, not run_callback: the loop polls sockets and other timers before it fires.
+            if self._again is None:
+                self._again = self.hub.loop.timer(0)
+            self._again.start(self._drain)
+        else:
+            self._scheduled = False
+
+    def _work(self) -> None:
+        me: Any = greenlet.getcurrent()
+        ready = self.ready
+        idle = self._idle
+        switch_to_hub = self.hub.switch
+        while not self._closed:
+            turns = 0
+            while ready and self.budget > 0 and not ready[0].needs_greenlet and turns < 64:
+                turns += 1
+                self.budget -= ready.popleft().run_turn(me)
+            self.turns += turns
+            if len(idle) >= IDLE_WORKERS:
+                return
+            idle.append(me)
+            try:
+                switch_to_hub()
+            except greenlet.GreenletExit:
+                return
+
+    def close(self) -> None:
+        """Stop running anything; parked workers end."""
+        self._closed = True
+        self.ready.clear()
+        if self._again is not None:
+            self._again.stop()
+            self._again.close()
+            self._again = None
+        idle, self._idle = self._idle, []
+        for worker in idle:
+            # Resumed, it sees that the scheduler is closed and ends.
+            self.hub.loop.run_callback(worker.switch)

@@ -1,0 +1,39 @@
+"""Erlang's terms as Python values.
+
+========================  =======================================================================
+Erlang                    Python
+========================  =======================================================================
+``ok``                    ``Atom("ok")``
+``true`` ``false``        ``True`` ``False``
+``nil``                   ``None`` (Elixir's; Erlang's ``undefined`` stays an atom)
+integer, float            `int`, `float`
+``<<"bytes">>``           `bytes`; a `str` is sent as the binary of its UTF-8
+``<<5:3>>``               `BitString`
+``{a, b}``                `tuple`
+``[1, 2]``, ``"ab"``      `list` (a string of Erlang is a list of integers)
+``[a|b]``                 `ImproperList`
+``#{k => v}``             `dict`, or `Map` where a dict would confuse or could not hash the keys
+pid, port, reference      `Pid`, `Port`, `Reference`
+``fun m:f/1``, closures   `Export`, `Fun`
+native record (OTP 29)    `Record`
+========================  =======================================================================
+"""
+
+from erlang_bridge.terms.atom import Atom
+from erlang_bridge.terms.containers import BitString, ImproperList, Map, exact_key
+from erlang_bridge.terms.funs import Export, Fun, Record
+from erlang_bridge.terms.identifiers import Pid, Port, Reference
+
+__all__ = [
+    "Atom",
+    "BitString",
+    "Export",
+    "Fun",
+    "ImproperList",
+    "Map",
+    "Pid",
+    "Port",
+    "Record",
+    "Reference",
+    "exact_key",
+]

@@ -1,0 +1,1 @@
+def format_term(t): return repr(t)
