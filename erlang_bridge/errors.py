@@ -7,6 +7,7 @@
     │   ├── EtfDecodeError          bytes that are not a term
     │   │   └── EtfStructError      a map that says it is a registered struct, and does not fit its class
     │   └── EtfEncodeError          a Python value that has no term
+    ├── TermSyntaxError             text that is not a term
     ├── EpmdError
     │   ├── EpmdUnreachable
     │   ├── NameTaken
@@ -137,6 +138,25 @@ class EtfEncodeError(EtfError):
     def __str__(self) -> str:
         where = f" at term{self.path}" if self.path else ""
         return f"cannot encode {type(self.value).__name__} {brief(self.value, 120)}{where}: {self.what}"
+
+
+class TermSyntaxError(BridgeError):
+    """Text that is not a term in Erlang's syntax.
+
+    Attributes:
+        text: what was to be read.
+        position: index of the character at which reading stopped.
+    """
+
+    def __init__(self, text: str, position: int, what: str) -> None:
+        self.text = text
+        self.position = position
+        self.what = what
+        super().__init__(text, position, what)
+
+    def __str__(self) -> str:
+        near = self.text[self.position : self.position + 20]
+        return f"{self.what}, at character {self.position + 1}" + (f" ({near!r})" if near else ", where the text ends")
 
 
 # -- epmd -------------------------------------------------------------------------------------

@@ -29,7 +29,9 @@ quietly() {
 find_python() {
     local candidate
     for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
-        if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
+        # Debian takes ensurepip out of python3; then a pip that is there can fill the virtual environment instead.
+        if "$candidate" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 &&
+            { "$candidate" -c 'import ensurepip' || "$candidate" -m pip --version; } >/dev/null 2>&1; then
             printf '%s' "$candidate"
             return
         fi
@@ -77,6 +79,15 @@ fi
 
 # -- Python -----------------------------------------------------------------------------------
 
+make_venv() {
+    if "$PYTHON_FOUND" -c 'import ensurepip' 2>/dev/null; then
+        quietly "$PYTHON_FOUND" -m venv --clear $VENV
+    else
+        quietly "$PYTHON_FOUND" -m venv --clear --without-pip $VENV &&
+            quietly "$PYTHON_FOUND" -m pip --python $VENV/bin/python install --quiet pip
+    fi
+}
+
 export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 
 wanted=$(cat pyproject.toml scripts/setup.sh | sha256sum | cut -d' ' -f1)
@@ -86,7 +97,7 @@ fi
 
 if ! $VENV/bin/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
     say "making $VENV with $("$PYTHON_FOUND" --version)"
-    quietly "$PYTHON_FOUND" -m venv --clear $VENV || die "could not make $VENV"
+    make_venv || die "could not make $VENV"
 fi
 say "installing pyanoma with its test and lint tools into $VENV"
 quietly $VENV/bin/python -m pip install --quiet --editable '.[test,lint]' || die "pip could not install them"

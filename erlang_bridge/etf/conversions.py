@@ -97,7 +97,10 @@ _DATE: Final = ("year", "month", "day")
 _TIME: Final = ("hour", "minute", "second")
 
 
-def _made(what: str, term: Any, make: Callable[[], Any]) -> Any:
+_M = TypeVar("_M")
+
+
+def _made(what: str, term: Any, make: Callable[[], _M]) -> _M:
     try:
         return make()
     except (TypeError, ValueError, OverflowError, LookupError):
@@ -113,27 +116,29 @@ def _calendar_checked(name: str, term: Any, *fields: str) -> list[Any]:
 
 def _date_from(term: Any) -> date:
     values = _calendar_checked("Date", term, *_DATE)
-    return _made("Date", term, lambda: date(*values))  # type: ignore[no-any-return]
+    return _made("Date", term, lambda: date(*values))
 
 
 def _time_from(term: Any) -> time:
-    *values, microsecond = _calendar_checked("Time", term, *_TIME, "microsecond")
-    return _made("Time", term, lambda: time(*values, microsecond[0]))  # type: ignore[no-any-return]
+    hour, minute, second, microsecond = _calendar_checked("Time", term, *_TIME, "microsecond")
+    return _made("Time", term, lambda: time(hour, minute, second, microsecond[0]))
 
 
 def _datetime_from(term: Any) -> datetime:
     if type(term) is dict and term.get(STRUCT_KEY) is Atom("Elixir.NaiveDateTime"):
-        *values, microsecond = _calendar_checked("NaiveDateTime", term, *_DATE, *_TIME, "microsecond")
-        return _made("NaiveDateTime", term, lambda: datetime(*values, microsecond[0]))  # type: ignore[no-any-return]
-    *values, microsecond, utc, std = _calendar_checked(
-        "DateTime", term, *_DATE, *_TIME, "microsecond", "utc_offset", "std_offset"
-    )
+        name = "NaiveDateTime"
+        utc = std = None
+        *on, hour, minute, second, microsecond = _calendar_checked(name, term, *_DATE, *_TIME, "microsecond")
+    else:
+        name = "DateTime"
+        fields = (*_DATE, *_TIME, "microsecond", "utc_offset", "std_offset")
+        *on, hour, minute, second, microsecond, utc, std = _calendar_checked(name, term, *fields)
 
     def make() -> datetime:
-        zone = timezone(timedelta(seconds=utc + std)) if utc + std else UTC
-        return datetime(*values, microsecond[0], tzinfo=zone)
+        zone = None if utc is None else timezone(timedelta(seconds=utc + std)) if utc + std else UTC
+        return datetime.combine(date(*on), time(hour, minute, second, microsecond[0], zone))
 
-    return _made("DateTime", term, make)  # type: ignore[no-any-return]
+    return _made(name, term, make)
 
 
 def _microsecond(value: time | datetime) -> tuple[int, int]:
@@ -141,16 +146,20 @@ def _microsecond(value: time | datetime) -> tuple[int, int]:
     return (value.microsecond, 6 if value.microsecond else 0)
 
 
-def _date_to(value: date) -> Any:
+def _date_to(value: Any) -> Any:
+    if not isinstance(value, date):
+        return value
     return _elixir("Date", calendar=_ISO, year=value.year, month=value.month, day=value.day)
 
 
-def _time_to(value: time) -> Any:
+def _time_to(value: Any) -> Any:
+    if not isinstance(value, time):
+        return value
     at = {"hour": value.hour, "minute": value.minute, "second": value.second, "microsecond": _microsecond(value)}
     return _elixir("Time", calendar=_ISO, **at)
 
 
-def _datetime_to(value: datetime) -> Any:
+def _datetime_to(value: Any) -> Any:
     if not isinstance(value, datetime):
         return value
     zone: dict[str, Any] = {}
@@ -187,12 +196,10 @@ _PLAIN: Final[dict[Any, Conversion]] = {
     dict: _checked((dict, Map), "a map"),
     date: Conversion(
         _date_from,
-        lambda value: _date_to(value) if isinstance(value, date) else value,
+        _date_to,
         lambda value: isinstance(value, date) and not isinstance(value, datetime),
     ),
-    time: Conversion(
-        _time_from, lambda value: _time_to(value) if isinstance(value, time) else value, lambda v: isinstance(v, time)
-    ),
+    time: Conversion(_time_from, _time_to, lambda value: isinstance(value, time)),
     datetime: Conversion(_datetime_from, _datetime_to, lambda value: isinstance(value, datetime)),
 }
 
@@ -281,7 +288,7 @@ def _choice(values: dict[Any, Any], what: str) -> Conversion:
     def to_term(value: Any) -> Any:
         return value.value if isinstance(value, Enum) else value
 
-    return Conversion(from_term, to_term, lambda value: any(value is member or value == member for member in values.values()))
+    return Conversion(from_term, to_term, lambda value: any(value == member for member in values.values()))
 
 
 def _list(element: Conversion) -> Conversion:

@@ -10,15 +10,16 @@ Source: ERTS, "External Term Format"; erts ``external.c``, ``dec_term``.
 from __future__ import annotations
 
 import re
+import struct
 import sys
 import zlib
 from collections.abc import Mapping
 from math import isfinite
-from struct import Struct
-from struct import error as StructError
 from typing import Any, Final
 
 from erlang_bridge.errors import EtfDecodeError
+from erlang_bridge.etf.conversions import STRUCT_KEY
+from erlang_bridge.etf.structs import StructCodec, default_structs
 from erlang_bridge.etf.tags import (
     ATOM_CACHE_REF,
     ATOM_EXT,
@@ -56,23 +57,21 @@ from erlang_bridge.etf.tags import (
     V4_PORT_EXT,
     VERSION,
 )
-from erlang_bridge.etf.conversions import STRUCT_KEY
-from erlang_bridge.etf.structs import StructCodec, default_structs
-from erlang_bridge.terms import Atom, BitString, Export, Fun, ImproperList, Map, Pid, Port, Record, Reference, exact_key
+from erlang_bridge.terms import Atom, BitString, Export, Fun, ImproperList, Map, Pid, Port, Record, Reference, map_of
 
 MAX_INFLATED: Final = 64 * 1024 * 1024
 """Bytes that a compressed term may have after inflating, unless the caller says otherwise."""
 
-_u16: Final = Struct(">H").unpack_from
-_u32: Final = Struct(">I").unpack_from
-_i32: Final = Struct(">i").unpack_from
-_f64: Final = Struct(">d").unpack_from
-_u32_u8: Final = Struct(">IB").unpack_from
-_u32x2: Final = Struct(">II").unpack_from
-_u32x2_u8: Final = Struct(">IIB").unpack_from
-_u32x3: Final = Struct(">III").unpack_from
-_u64_u32: Final = Struct(">QI").unpack_from
-_words: Final = [Struct(f">{count}I").unpack_from for count in range(MAX_REFERENCE_WORDS + 1)]
+_u16: Final = struct.Struct(">H").unpack_from
+_u32: Final = struct.Struct(">I").unpack_from
+_i32: Final = struct.Struct(">i").unpack_from
+_f64: Final = struct.Struct(">d").unpack_from
+_u32_u8: Final = struct.Struct(">IB").unpack_from
+_u32x2: Final = struct.Struct(">II").unpack_from
+_u32x2_u8: Final = struct.Struct(">IIB").unpack_from
+_u32x3: Final = struct.Struct(">III").unpack_from
+_u64_u32: Final = struct.Struct(">QI").unpack_from
+_words: Final = [struct.Struct(f">{count}I").unpack_from for count in range(MAX_REFERENCE_WORDS + 1)]
 
 # What the container on top is.
 _ROOT: Final = 0
@@ -299,7 +298,7 @@ def decode_within(data: bytes, offset: int, end: int, structs: Mapping[Atom, Str
             elif kind == _MAP:
                 pairs = iter(items)
                 try:
-                    value = dict(zip(pairs, pairs))
+                    value = dict(zip(pairs, pairs))  # noqa: B905  # a keyword costs more than the pair
                 except TypeError:
                     value = _ambiguous_map(items, pos)
                 else:
@@ -325,7 +324,7 @@ def decode_within(data: bytes, offset: int, end: int, structs: Mapping[Atom, Str
                 value = _record(items, pos)
             items, left, kind = stack.pop()
             items.append(value)
-    except (IndexError, StructError):
+    except (IndexError, struct.error):
         raise EtfDecodeError(min(pos, end), tag if tag >= 0 and pos < end else None, "truncated term") from None
     except RecursionError:
         raise EtfDecodeError(pos, tag, "map keys are nested too deep") from None
@@ -426,14 +425,11 @@ def _int32_run(data: bytes, pos: int, most: int) -> list[int]:
 
 # -- maps -------------------------------------------------------------------------------------
 
-_MAX_KEY_DEPTH: Final = 16
-"""How deep a tuple may be to be hashed by Python, which uses the C stack for it; a deeper one goes into a `Map`."""
-
 
 def _ambiguous_map(items: list[Any], pos: int) -> Map:
     """A map whose keys a dict cannot keep apart or cannot hash."""
     pairs = iter(items)
-    value = Map(zip(pairs, pairs))
+    value = Map(zip(pairs, pairs, strict=True))
     if 2 * len(value) != len(items):
         raise EtfDecodeError(pos, MAP_EXT, "a map has the same key twice")
     return value
@@ -442,31 +438,10 @@ def _ambiguous_map(items: list[Any], pos: int) -> Map:
 def _compound_map(items: list[Any], pos: int) -> Any:
     """A map some of whose keys are containers."""
     pairs = iter(items)
-    if all(map(_is_plain_key, items[::2])):
-        value = dict(zip(pairs, pairs))
-        if 2 * len(value) == len(items):
-            return value
-    return _ambiguous_map(items, pos)
-
-
-def _is_plain_key(key: Any) -> bool:
-    """Whether a dict can hold `key`: hashable, and not deep."""
-    level = [key]
-    for _ in range(_MAX_KEY_DEPTH):
-        inner: list[Any] = []
-        for item in level:
-            kind = type(item)
-            if kind is tuple:
-                inner += item
-            elif kind is ImproperList:
-                inner += item.elements
-                inner.append(item.tail)
-            elif kind.__hash__ is None or kind is Map or kind is Record:
-                return False
-        if not inner:
-            return True
-        level = inner
-    return False
+    value = map_of(list(zip(pairs, pairs, strict=True)))
+    if 2 * len(value) != len(items):
+        raise EtfDecodeError(pos, MAP_EXT, "a map has the same key twice")
+    return value
 
 
 def _struct(value: Any, structs: Mapping[Atom, StructCodec], pos: int) -> Any:

@@ -9,14 +9,13 @@ Source: ERTS, "External Term Format".
 
 from __future__ import annotations
 
+import struct
 import sys
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from itertools import chain
 from math import isfinite
-from struct import Struct
-from struct import error as StructError
 from typing import Any, Final
 
 from erlang_bridge.errors import EtfEncodeError, brief
@@ -37,6 +36,7 @@ from erlang_bridge.etf.tags import (
     NEW_FUN_EXT,
     NEW_PID_EXT,
     NEWER_REFERENCE_EXT,
+    NIL_EXT,
     RECORD_EXT,
     SMALL_BIG_EXT,
     SMALL_INTEGER_EXT,
@@ -58,17 +58,20 @@ from erlang_bridge.terms import (
     exact_key,
 )
 
-_tag_u8: Final = Struct(">BB").pack
-_tag_u16: Final = Struct(">BH").pack
-_tag_u32: Final = Struct(">BI").pack
-_tag_i32: Final = Struct(">Bi").pack
-_tag_f64: Final = Struct(">Bd").pack
-_u32x3: Final = Struct(">III").pack
-_u64_u32: Final = Struct(">QI").pack
+_tag_u8: Final = struct.Struct(">BB").pack
+_tag_u16: Final = struct.Struct(">BH").pack
+_tag_u32: Final = struct.Struct(">BI").pack
+_tag_i32: Final = struct.Struct(">Bi").pack
+_tag_f64: Final = struct.Struct(">Bd").pack
+_u32x3: Final = struct.Struct(">III").pack
+_u64_u32: Final = struct.Struct(">QI").pack
 
 _SMALL_INTEGERS: Final = [_tag_u8(SMALL_INTEGER_EXT, value) for value in range(256)]
 _SMALL_TUPLES: Final = [_tag_u8(SMALL_TUPLE_EXT, arity) for arity in range(256)]
-_NIL: Final = b"j"
+_NIL: Final = bytes((NIL_EXT,))
+_NEW_PID: Final = bytes((NEW_PID_EXT,))
+_V4_PORT: Final = bytes((V4_PORT_EXT,))
+_EXPORT: Final = bytes((EXPORT_EXT,))
 _CONSTANTS: Final = {None: Atom("nil").etf, True: Atom("true").etf, False: Atom("false").etf}
 _MAX_SIZE: Final = (1 << 32) - 1
 
@@ -197,7 +200,7 @@ def _walk(append: Callable[[bytes], None], term: Any) -> None:
             if len(stack) == depth_unchecked:
                 _check_cycles(term)
                 depth_unchecked = 0
-    except (StructError, AttributeError, TypeError, ValueError) as error:
+    except (struct.error, AttributeError, TypeError, ValueError) as error:
         raise _Refused(item, f"a part of it has a wrong type or is out of range ({error})") from error
 
 
@@ -249,11 +252,11 @@ def _bit_string(value: BitString) -> bytes:
 
 
 def _pid(value: Pid) -> bytes:
-    return b"X" + value.node.etf + _u32x3(value.id, value.serial, value.creation)
+    return _NEW_PID + value.node.etf + _u32x3(value.id, value.serial, value.creation)
 
 
 def _port(value: Port) -> bytes:
-    return b"x" + value.node.etf + _u64_u32(value.id, value.creation)
+    return _V4_PORT + value.node.etf + _u64_u32(value.id, value.creation)
 
 
 def _reference(value: Reference) -> bytes:
@@ -265,15 +268,14 @@ def _reference(value: Reference) -> bytes:
 
 
 def _export(value: Export) -> bytes:
-    return b"q" + value.module.etf + value.function.etf + _tag_u8(SMALL_INTEGER_EXT, value.arity)
+    return _EXPORT + value.module.etf + value.function.etf + _tag_u8(SMALL_INTEGER_EXT, value.arity)
 
 
 def _fun(value: Fun) -> bytes:
     return _tag_u32(NEW_FUN_EXT, len(value.raw) + 4) + value.raw
 
 
-assert (V4_PORT_EXT, NEW_PID_EXT, EXPORT_EXT) == tuple(b"xXq")
-_U32S: Final = [Struct(f">{count + 1}I").pack for count in range(MAX_REFERENCE_WORDS + 1)]
+_U32S: Final = [struct.Struct(f">{count + 1}I").pack for count in range(MAX_REFERENCE_WORDS + 1)]
 _LEAVES: Final[dict[type, Callable[[Any], bytes]]] = {
     bool: _constant,
     type(None): _constant,

@@ -8,10 +8,9 @@ Source: ERTS, "Distribution Protocol", Protocol between Connected Nodes.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from enum import Enum
-from struct import Struct
-from struct import error as StructError
 from typing import Any, Final
 
 from erlang_bridge.errors import EtfDecodeError, EtfEncodeError, RemoteProtocolError, brief
@@ -31,7 +30,6 @@ from erlang_bridge.etf.opcodes import (
 from erlang_bridge.etf.structs import StructCodec, default_structs
 from erlang_bridge.etf.tags import (
     NEW_PID_EXT,
-    SMALL_ATOM_UTF8_EXT,
     SMALL_INTEGER_EXT,
     SMALL_TUPLE_EXT,
     VERSION,
@@ -60,9 +58,9 @@ _VERSION: Final = bytes((VERSION,))
 _MAX_PACKET: Final = (1 << 32) - 1
 _FEW_PIECES: Final = 64
 
-_u32: Final = Struct(">I").unpack_from
-_pack_u32: Final = Struct(">I").pack
-_u64x2: Final = Struct(">QQ").unpack_from
+_u32: Final = struct.Struct(">I").unpack_from
+_pack_u32: Final = struct.Struct(">I").pack
+_u64x2: Final = struct.Struct(">QQ").unpack_from
 
 _TICK_SIGNAL: Final[Signal] = (TICK, None, None)
 _DESTINATIONS: Final[dict[int, tuple[int, type]]] = {
@@ -192,9 +190,7 @@ def _fragment(data: bytes, start: int, end: int) -> Signal:
     return shape, (sequence_id, fragment_id), data[body:end]
 
 
-def _signal(
-    data: bytes, start: int, end: int, pass_through: bool, structs: Mapping[Atom, StructCodec]
-) -> Signal:
+def _signal(data: bytes, start: int, end: int, pass_through: bool, structs: Mapping[Atom, StructCodec]) -> Signal:
     """The control message at `start` and the payload after it."""
     try:
         operation, control, after = _destination(data, start, end) or _control(data, start, end)
@@ -253,7 +249,7 @@ def _destination(data: bytes, start: int, end: int) -> tuple[int, Any, int] | No
                 if data[pos] != NEW_PID_EXT:
                     return None
                 destination, after = _new_pid(data, pos)
-    except (IndexError, StructError):
+    except (IndexError, struct.error):
         return None
     return None if after > end else (operation, destination, after)
 

@@ -139,7 +139,9 @@ class StructCodec:
         try:
             return self.cls(**values)
         except (TypeError, ValueError) as error:  # its __post_init__ has objections
-            raise EtfStructError(self.name.name, "", f"was refused by {self.cls.__qualname__}: {error}", offset) from error
+            raise EtfStructError(
+                self.name.name, "", f"was refused by {self.cls.__qualname__}: {error}", offset
+            ) from error
 
 
 default_structs: Final[dict[Atom, StructCodec]] = {}

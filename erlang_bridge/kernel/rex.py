@@ -74,9 +74,7 @@ class Rex(GenServer):
             except Exception as error:
                 answer((BADRPC, (EXIT, reports.exit_reason(error))))
 
-        process = table.add_body(body, parent=self.pid)
-        if type(leader) is Pid:
-            process.group_leader = leader
+        table.add_body(body, parent=self.pid, group_leader=leader if type(leader) is Pid else None)
 
     def _apply(self, client: Pid, leader: Any, module: Any, function: Any, arguments: Any, process: Any) -> Any:
         group_leader = leader if type(leader) is Pid else None

@@ -72,10 +72,8 @@ class SpawnServer:
         def body() -> None:
             self._run(process, parent, leader, module, function, arguments)
 
-        process = table.add_body(body, parent=parent)
+        process = table.add_body(body, parent=parent, group_leader=leader)
         process.initial_call = (str(module), str(function), len(arguments) if type(arguments) is list else 0)
-        if leader is not None:
-            process.group_leader = leader
         self._answer(from_node, request_id, parent, flags, process.pid)
         if flags & FLAG_LINK:
             table.add_remote_link(process, parent)

@@ -103,6 +103,7 @@ class EpmdRegistration:
         """
         if self._keeper is not None:
             return self.creation
+        self.creation = 0
         try:
             self._register()
         except BaseException:

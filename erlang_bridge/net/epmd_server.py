@@ -57,7 +57,7 @@ class EmbeddedEpmd:
     """An epmd that lives as long as this process: BEAMs and other nodes register with it and look nodes up.
 
     It listens on loopback only, unless told otherwise: nodes of other hosts cannot ask it. It answers as the real one
-    does, except that ``epmd -kill`` and ``epmd -stop`` are refused.
+    does, except that ``epmd -kill`` and ``epmd -stop`` are refused, and names that are not one printable word.
 
     When it stops, or this process ends, every registration with it is gone. BEAMs do not notice in their connections,
     which stay up; each tries every 2 s to register again, with whatever epmd then answers at the port, and keeps its
@@ -161,8 +161,8 @@ class EmbeddedEpmd:
                 listener.close()
                 raise
         except OSError as error:
-            # Machines without IPv6 are common, and nobody asked for ::1; a port in use there is another epmd.
-            if address == "::1" and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            # Machines without IPv6 are common, and nobody asked for ::1; but a port in use there is another epmd.
+            if address == "::1" and error.errno != errno.EADDRINUSE:
                 return None
             raise
         return listener

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from erlang_bridge.errors import CallingSelf, CallTimeout, ErlangExit, NoProcess, exit_for
+from erlang_bridge.errors import ErlangExit, exit_for
 from erlang_bridge.process import PENDING, Process, ProcessTable, Waiter
-from erlang_bridge.process.exit_rules import NOCONNECTION
+from erlang_bridge.process.exit_rules import NOCONNECTION, NOPROC
 from erlang_bridge.terms import Atom, ImproperList, Pid, Reference
 
 GEN_CALL: Final = Atom("$gen_call")
@@ -79,14 +79,13 @@ class PendingCall(Waiter):
             self.process.pending_calls -= 1
         table.demonitor(self.reference, self.process)
 
-    def outcome(self, description: str) -> Any:
-        """The reply; raises `ErlangExit` in its place where there is none."""
+    @property
+    def failure(self) -> Any:
+        """Why there is no reply: the exit reason; `PENDING` if there is one."""
         result = self.result
         if result is PENDING:
-            raise CallTimeout(TIMEOUT, description)
-        if isinstance(result, _Down):
-            raise exit_for(result.reason, description)
-        return result[0]
+            return TIMEOUT
+        return result.reason if type(result) is _Down else PENDING
 
 
 def resolve(table: ProcessTable, destination: Any) -> Any:
@@ -128,27 +127,33 @@ def call(
     process.check_alive()
     table = process.table
     destination = resolve(table, destination)
-    description = f"{module}:call({_shown(destination)}, {_shown(request)})"
-    target = table.names.get(destination) if type(destination) is Atom else None
-    if type(destination) is Atom and target is None:
-        raise NoProcess(Atom("noproc"), description)
-    if destination == process.pid or target is process:
-        raise CallingSelf(Atom("calling_self"), description)
+    target = destination
+    if type(destination) is Atom:
+        server = table.names.get(destination)
+        if server is None:
+            raise _failed(NOPROC, module, destination, request, timeout_s)
+        target = server.pid
+    if target == process.pid:
+        raise _failed(Atom("calling_self"), module, destination, request, timeout_s)
     pending = PendingCall(process)
-    pending.start(target.pid if target is not None else destination, label, request)
+    pending.start(target, label, request)
     try:
         pending.wait(timeout_s)
     finally:
         pending.finish()
-    try:
-        return pending.outcome(description)
-    except ErlangExit as error:
-        if error.reason is NOCONNECTION:
-            node = destination[1] if type(destination) is tuple else getattr(destination, "node", None)
-            error.term = ((NODEDOWN, node), _mfa(module, destination, request, timeout_s))
-        else:
-            error.term = (error.reason, _mfa(module, destination, request, timeout_s))
-        raise
+    failure = pending.failure
+    if failure is not PENDING:
+        raise _failed(failure, module, destination, request, timeout_s)
+    return pending.result[0]
+
+
+def _failed(reason: Any, module: str, destination: Any, request: Any, timeout_s: float | None) -> ErlangExit:
+    error = exit_for(reason, f"{module}:call({_shown(destination)}, {_shown(request)})")
+    term = reason
+    if reason is NOCONNECTION:
+        term = (NODEDOWN, destination[1] if type(destination) is tuple else getattr(destination, "node", None))
+    error.term = (term, _mfa(module, destination, request, timeout_s))
+    return error
 
 
 def _mfa(module: str, destination: Any, request: Any, timeout_s: float | None) -> tuple[Any, ...]:

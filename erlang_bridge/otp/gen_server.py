@@ -52,7 +52,7 @@ BAD_RETURN_VALUE: Final = Atom("bad_return_value")
 
 
 class _Start:
-    """The first message of every server: run ``init`` and tell the starter."""
+    """What the first turn of every server does: run ``init`` and tell the starter."""
 
     __slots__ = ("args", "on_started")
 
@@ -171,9 +171,6 @@ class GenServer(OwnProcess):
             if tag is GEN_CAST and size == 2:
                 self._invoke(message, None, self.handle_cast, message[1], self._state)
                 return
-        elif type(message) is _Start:
-            self._start(message)
-            return
         elif type(message) is _TimedOut:
             if message.number != self._timeout_number:
                 return
@@ -185,7 +182,10 @@ class GenServer(OwnProcess):
             system.event_in(self, message)
         self._invoke(message, None, self.handle_info, message, self._state)
 
-    def _start(self, start: _Start) -> None:
+    def first_turn(self) -> None:
+        """Run ``init``. Called by the scheduler, before any message."""
+        start: _Start = self._state
+        self._state = None
         process = self._process
         try:
             result = self.init(start.args)
@@ -385,24 +385,23 @@ def start_server(
     instance = server_class()
     parent_process = parent if isinstance(parent, Process) else None
     parent_pid = parent.pid if isinstance(parent, Process) else parent
-    process = table.add_behaviour(instance, trap_exit=server_class.trap_exit, parent=parent_pid)
+    if group_leader is None and parent_process is not None:
+        group_leader = parent_process.group_leader
+    process = table.add_behaviour(
+        instance, parent=parent_pid, trap_exit=server_class.trap_exit, group_leader=group_leader
+    )
     instance._process = process
-    instance._state = None
+    instance._state = _Start(args, on_started)
     instance._sys = None
     instance._timer = None
     instance._timeout_number = 0
-    process.initial_call = (f"{server_class.__module__}.{server_class.__qualname__}", "init", 1)
-    if group_leader is not None:
-        process.group_leader = group_leader
-    elif parent_process is not None:
-        process.group_leader = parent_process.group_leader
     if name is not None:
         table.register(name, process)
     if link and parent_process is not None:
         table.link(parent_process, process.pid)
     # Killed before or in init: the starter must hear of it all the same.
     process.on_exit = lambda reason: on_started((ERROR, reason))
-    process.deliver(_Start(args, on_started))
+    process.start()
     return process.pid
 
 

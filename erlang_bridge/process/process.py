@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import greenlet
 
 from erlang_bridge.errors import ProcessExit
-from erlang_bridge.process.scheduler import MESSAGES_PER_TURN, Worker
+from erlang_bridge.process.scheduler import MESSAGES_PER_TURN, SECONDS_PER_TURN, Worker
 from erlang_bridge.terms import Atom, Pid
 
 if TYPE_CHECKING:
@@ -252,6 +252,9 @@ class GuestProcess(Process):
 class MessageHandler(Protocol):
     """The behaviour's side of a `BehaviourProcess`."""
 
+    def first_turn(self) -> None:
+        """Begin, before any message. As `handle_message`."""
+
     def handle_message(self, message: Any) -> None:
         """Handle one message. Turns exceptions into the end of the process; lets only `ProcessExit` through."""
 
@@ -259,14 +262,23 @@ class MessageHandler(Protocol):
 class BehaviourProcess(Process):
     """Handles messages one at a time with its `instance`, on greenlets lent by the scheduler."""
 
-    __slots__ = ("instance",)
+    __slots__ = ("fresh", "instance")
 
     instance: Any
     """The behaviour's own object, a `MessageHandler`."""
+    fresh: bool
+    """True until its first turn."""
 
     def __init__(self, table: ProcessTable, pid: Pid, instance: MessageHandler) -> None:
         super().__init__(table, pid)
         self.instance = instance
+        self.fresh = False
+
+    def start(self) -> None:
+        """Have ``instance.first_turn`` run soon, before messages are handled."""
+        self.fresh = True
+        self.state = READY
+        self.table.scheduler.enqueue(self)
 
     def wait(self) -> None:
         self.needs_greenlet = True
@@ -277,16 +289,22 @@ class BehaviourProcess(Process):
 
     def run_turn(self, worker: Worker) -> int:
         """Handle up to `MESSAGES_PER_TURN` messages. Returns how many."""
-        mailbox = self.mailbox
-        if self.state != READY or mailbox is None:
+        if self.state != READY:
             return 1
         self.state = RUNNING
         self.greenlet = worker
         worker.process = self
-        handle_message = self.instance.handle_message
         left = MESSAGES_PER_TURN
         started = time.monotonic()
         try:
+            if self.fresh:
+                self.fresh = False
+                left -= 1
+                self.instance.first_turn()
+                if self.state == DEAD:
+                    return 1
+            handle_message = self.instance.handle_message
+            mailbox = self.mailbox
             while mailbox and left:
                 left -= 1
                 handle_message(mailbox.popleft())
@@ -294,7 +312,7 @@ class BehaviourProcess(Process):
                     return MESSAGES_PER_TURN - left
                 # A callback may have put messages back or replaced the mailbox.
                 mailbox = self.mailbox
-                if time.monotonic() - started > 0.002:
+                if time.monotonic() - started > SECONDS_PER_TURN:
                     break
         except ProcessExit:
             return MESSAGES_PER_TURN - left

@@ -20,7 +20,8 @@ import greenlet
 from gevent import get_hub
 
 MESSAGES_PER_TURN: Final = 16
-"""How many messages one process handles before the next one's turn."""
+SECONDS_PER_TURN: Final = 0.002
+"""How many messages, and how long, one process handles before the next one's turn."""
 MESSAGES_PER_DRAIN: Final = 2000
 SECONDS_PER_DRAIN: Final = 0.005
 """A drain that has used up either goes back to the loop, so that sockets and timers are served."""

@@ -175,31 +175,38 @@ class ProcessTable:
 
     # -- start ----------------------------------------------------------------------------------
 
-    def add_body(self, body: Callable[[], Any], **attributes: Any) -> BodyProcess:
+    def add_body(
+        self, body: Callable[[], Any], *, parent: Pid | None = None, group_leader: Pid | None = None
+    ) -> BodyProcess:
         """Start a process that runs `body`. It gets its first turn later, never inside this call."""
-        process = BodyProcess(self, self.make_pid(), body)
-        self._add(process, attributes)
+        pid = self.make_pid()
+        process = BodyProcess(self, pid, body)
+        process.parent = parent
+        process.group_leader = self.default_group_leader if group_leader is None else group_leader
+        self.processes[pid.id] = process
         process.state = READY
         self.scheduler.enqueue(process)
         return process
 
-    def add_behaviour(self, instance: Any, **attributes: Any) -> BehaviourProcess:
+    def add_behaviour(
+        self, instance: Any, *, parent: Pid | None = None, trap_exit: bool = False, group_leader: Pid | None = None
+    ) -> BehaviourProcess:
         """Start a process that gives each message to ``instance.handle_message``; see `BehaviourProcess`."""
-        process = BehaviourProcess(self, self.make_pid(), instance)
-        self._add(process, attributes)
+        pid = self.make_pid()
+        process = BehaviourProcess(self, pid, instance)
+        process.parent = parent
+        process.trap_exit = trap_exit
+        process.group_leader = self.default_group_leader if group_leader is None else group_leader
+        self.processes[pid.id] = process
         return process
 
     def add_guest(self) -> GuestProcess:
         """A process for the calling greenlet, which is none; the caller ends it with `exit`."""
-        process = GuestProcess(self, self.make_pid())
-        self._add(process, {})
-        return process
-
-    def _add(self, process: Process, attributes: dict[str, Any]) -> None:
+        pid = self.make_pid()
+        process = GuestProcess(self, pid)
         process.group_leader = self.default_group_leader
-        for key, value in attributes.items():
-            setattr(process, key, value)
-        self.processes[process.pid.id] = process
+        self.processes[pid.id] = process
+        return process
 
     def run_guarded(self, process: Process, body: Callable[[], Any]) -> None:
         """Run `body` as `process` and end it with the reason that comes of it."""

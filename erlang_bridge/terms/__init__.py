@@ -20,7 +20,7 @@ native record (OTP 29)    `Record`
 """
 
 from erlang_bridge.terms.atom import Atom
-from erlang_bridge.terms.containers import BitString, ImproperList, Map, exact_key
+from erlang_bridge.terms.containers import BitString, ImproperList, Map, exact_key, map_of
 from erlang_bridge.terms.funs import Export, Fun, Record
 from erlang_bridge.terms.identifiers import Pid, Port, Reference
 
@@ -36,4 +36,5 @@ __all__ = [
     "Record",
     "Reference",
     "exact_key",
+    "map_of",
 ]

@@ -9,6 +9,8 @@ MAX_ATOM_CHARACTERS: Final = 255
 """OTP's limit, counted in characters, not bytes (erts ``atom.h``, ``MAX_ATOM_CHARACTERS``)."""
 
 _interned: WeakValueDictionary[str, Atom] = WeakValueDictionary()
+_recent: dict[str, Atom] = {}
+_MAX_RECENT: Final = 8192
 
 
 class Atom:
@@ -44,9 +46,14 @@ class Atom:
     """The atom as the external term format has it, tag first: 119 up to 255 bytes, else 118."""
 
     def __new__(cls, name: str) -> Atom:
+        # A plain dict in front: a weak one costs ten times as much to look into, and a name in use every now and then
+        # would be made again each time.
+        recent = _recent.get(name)
+        if recent is not None:
+            return recent
         found = _interned.get(name)
         if found is not None:
-            return found
+            return _remember(found)
         if not isinstance(name, str):
             raise TypeError(f"an atom's name must be a str, got {type(name).__name__}")
         if len(name) > MAX_ATOM_CHARACTERS:
@@ -61,7 +68,7 @@ class Atom:
         set_once(atom, "name", str(name))
         set_once(atom, "etf", b"w%c%b" % (size, utf8) if size < 256 else b"v%b%b" % (size.to_bytes(2, "big"), utf8))
         _interned[atom.name] = atom
-        return atom
+        return _remember(atom)
 
     def __setattr__(self, attribute: str, value: object) -> NoReturn:
         raise AttributeError(f"atoms are immutable; cannot set {attribute!r}")
@@ -80,3 +87,10 @@ class Atom:
 
     def __reduce__(self) -> tuple[type[Atom], tuple[str]]:
         return Atom, (self.name,)
+
+
+def _remember(atom: Atom) -> Atom:
+    if len(_recent) >= _MAX_RECENT:
+        _recent.clear()
+    _recent[atom.name] = atom
+    return atom

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from struct import pack
 from typing import Any, Final
 
 from erlang_bridge.terms.atom import Atom
 from erlang_bridge.terms.funs import Record
 from erlang_bridge.terms.immutable import Immutable, set_once
+
 
 class ImproperList(Immutable):
     """A list whose last tail is not ``[]``: ``[alias|Ref]`` is ``ImproperList((Atom("alias"),), ref)``.
@@ -98,7 +99,7 @@ _ATOM_VALUES: Final = {"true": True, "false": False, "nil": None}
 
 
 def exact_key(term: Any) -> Any:
-    """A hashable value that is equal for two terms exactly when they are ``=:=`` (as of OTP 27: ``-0.0`` is not ``0.0``).
+    """A hashable value, equal for two terms exactly when they are ``=:=`` (of OTP 27 on: ``-0.0`` is not ``0.0``).
 
     Flat where the term is deep, so that hashing it does not overflow the C stack. A `str` counts as the binary of its
     UTF-8, ``Atom("true")`` as ``True``, an object with ``__erlang_term__`` as the term it gives.
@@ -131,7 +132,7 @@ def exact_key(term: Any) -> Any:
         elif item is _SEAL_PAIRS:
             pairs = iter(opened.pop())
             flat = opened[-1]
-            flat.append(frozenset(zip(pairs, pairs)))
+            flat.append(frozenset(zip(pairs, pairs, strict=True)))
         elif kind is dict:
             stack.append(_SEAL_PAIRS)
             for key, value in item.items():
@@ -186,7 +187,8 @@ def _plain(item: Any) -> Any:
     to_term = getattr(type(item), "__erlang_term__", None)
     if to_term is not None:
         return to_term(item)
-    for base in (int, float, str, tuple, list, dict):
+    bases: tuple[type[Any], ...] = (int, float, str, tuple, list, dict)
+    for base in bases:
         if isinstance(item, base):
             return base(item)
     if isinstance(item, (bytearray, memoryview)):
@@ -228,7 +230,7 @@ class Map(Mapping[Any, Any]):
         return len(self._pairs)
 
     def pairs(self) -> Iterable[tuple[Any, Any]]:
-        """The ``(key, value)`` pairs. (`items()` would look each key up again.)"""
+        """The ``(key, value)`` pairs; `items` would look each key up again."""
         return self._pairs.values()
 
     def __eq__(self, other: object) -> bool:
@@ -250,3 +252,40 @@ class Map(Mapping[Any, Any]):
 
     def __reduce__(self) -> tuple[type[Map], tuple[list[tuple[Any, Any]]]]:
         return Map, (list(self._pairs.values()),)
+
+
+_MAX_KEY_DEPTH: Final = 16
+"""How deep a tuple may be to be hashed by Python, which uses the C stack for it; a deeper one goes into a `Map`."""
+
+
+def map_of(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any] | Map:
+    """A dict where it can hold and keep apart the keys of `pairs`, else a `Map`; of equal keys the last counts."""
+    if all(_is_plain_key(key) for key, _ in pairs):
+        plain = dict(pairs)
+        if len(plain) == len(pairs):
+            return plain
+    exact = Map(pairs)
+    if len(exact) == len(pairs):
+        return exact
+    # Fewer keys than pairs: perhaps what is left is unambiguous.
+    return map_of(list(exact.pairs()))
+
+
+def _is_plain_key(key: Any) -> bool:
+    """Whether a dict can hold `key`: hashable, and not deep."""
+    level = [key]
+    for _ in range(_MAX_KEY_DEPTH):
+        inner: list[Any] = []
+        for item in level:
+            kind = type(item)
+            if kind is tuple:
+                inner += item
+            elif kind is ImproperList:
+                inner += item.elements
+                inner.append(item.tail)
+            elif kind.__hash__ is None or kind is Map or kind is Record:
+                return False
+        if not inner:
+            return True
+        level = inner
+    return False

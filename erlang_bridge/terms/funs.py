@@ -7,6 +7,7 @@ from typing import Any
 from erlang_bridge.terms.atom import Atom
 from erlang_bridge.terms.immutable import Immutable, set_once
 
+
 class Export(Immutable):
     """``fun Module:Function/Arity``.
 

@@ -185,19 +185,17 @@ class Beam:
         if self.running:
             raise BeamFailure(f"{self.name} is running already")
         self.directory.mkdir(parents=True, exist_ok=True)
-        script = self.directory / "evaluator.erlang"
-        script.write_text(evaluator.SERVER_SOURCE)
         self._crash_dump.unlink(missing_ok=True)
         ours, theirs = socket.socketpair()
         try:
             self._program = Program(
-                self._command(script),
+                self._command(),
                 self.log_path,
                 clean_environment(
                     self.directory,
                     ERL_EPMD_PORT=str(self.epmd_port),
                     ERL_CRASH_DUMP=str(self._crash_dump),
-                    ERLANG_BRIDGE_EVALUATOR_FD=str(theirs.fileno()),
+                    **evaluator.environment(theirs),
                     **self.environment,
                 ),
                 self.directory,
@@ -377,15 +375,9 @@ class Beam:
 
     # -- inside -------------------------------------------------------------------------------
 
-    def _command(self, script: Path) -> list[str]:
-        return [
-            str(self.release.erl),
-            "-noinput",
-            *self._node_flags(),
-            *self.arguments,
-            "-eval",
-            f'{{ok,_}} = file:script("{script}")',
-        ]
+    def _command(self) -> list[str]:
+        flags = [*self._node_flags(), *self.arguments]
+        return [str(self.release.erl), "-noinput", *flags, "-eval", evaluator.START_ERLANG]
 
     def _node_flags(self) -> list[str]:
         """Flags of ``erl``: the node's name, the loopback interface only, no epmd of its own."""

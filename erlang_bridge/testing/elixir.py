@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from erlang_bridge.testing import evaluator
 from erlang_bridge.testing.beams import Beam
 from erlang_bridge.testing.releases import BeamRelease, NoBeam, clean_of_erlang
 
@@ -73,7 +74,7 @@ class Elixir(Beam):
         self.elixir = elixir
         super().__init__(elixir.beam, **options)  # type: ignore[arg-type]  # the keyword arguments of Beam
 
-    def _command(self, script: Path) -> list[str]:
-        # `--erl` is split at blanks by the start script: no flag of ours has one.
-        start = f'{{:ok, _}} = :file.script(~c"{script}"); Process.sleep(:infinity)'
-        return [str(self.elixir.elixir), "--erl", " ".join([*self._node_flags(), *self.arguments]), "-e", start]
+    def _command(self) -> list[str]:
+        # The start script splits what follows `--erl` at blanks; no flag of ours has one.
+        flags = " ".join([*self._node_flags(), *self.arguments])
+        return [str(self.elixir.elixir), "--erl", flags, "-e", evaluator.START_ELIXIR]

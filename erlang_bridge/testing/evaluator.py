@@ -39,7 +39,7 @@ _LENGTH: Final = Struct(">I")
 _REQUEST: Final = Struct(">QQ")
 _ANSWER: Final = Struct(">QB")
 
-SERVER_SOURCE: Final = r"""
+_SERVER: Final = r"""
 begin
 Answer = fun(Port, Id, Kind, Term) ->
     try port_command(Port, [<<Id:64, Kind>>, term_to_binary(Term)]) catch error:badarg -> ok end
@@ -121,7 +121,27 @@ spawn(fun() ->
 end)
 end.
 """
-"""Erlang expressions that serve the line; kept to what `erl_eval` interprets, as a BEAM may have no compiler."""
+"""Erlang expressions that serve the line; interpreted, since a BEAM may have no compiler."""
+
+START_ERLANG: Final = (
+    '{ok, Tokens, _} = erl_scan:string(os:getenv("ERLANG_BRIDGE_EVALUATOR")),'
+    "{ok, Expressions} = erl_parse:parse_exprs(Tokens),"
+    "{value, _, _} = erl_eval:exprs(Expressions, [])."
+)
+"""For ``erl -eval``: serve the line."""
+
+START_ELIXIR: Final = (
+    '{:ok, tokens, _} = :erl_scan.string(:os.getenv(~c"ERLANG_BRIDGE_EVALUATOR"));'
+    "{:ok, expressions} = :erl_parse.parse_exprs(tokens);"
+    "{:value, _, _} = :erl_eval.exprs(expressions, []);"
+    "Process.sleep(:infinity)"
+)
+"""For ``elixir -e``: serve the line."""
+
+
+def environment(line: socket.socket) -> dict[str, str]:
+    """What the BEAM has to find in its environment to serve `line`, which it has to inherit."""
+    return {"ERLANG_BRIDGE_EVALUATOR": _SERVER, "ERLANG_BRIDGE_EVALUATOR_FD": str(line.fileno())}
 
 
 class EvaluatorClosed(Exception):

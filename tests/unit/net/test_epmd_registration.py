@@ -69,6 +69,7 @@ def test_an_epmd_that_is_there_is_used(registration: Register, other_epmd: Embed
     node.stop()
     wait_until(lambda: not other_epmd.names())
     assert not node.registered
+    assert node.start() > creation
 
 
 def test_without_one_the_node_runs_its_own(registration: Register, port: int) -> None:
