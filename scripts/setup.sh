@@ -51,7 +51,11 @@ apt_install() {
 
 may_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
 
-if ! PYTHON_FOUND=$(find_python) && may_install; then
+venv_works() { $VENV/bin/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
+
+if venv_works; then
+    PYTHON_FOUND=$VENV/bin/python
+elif ! PYTHON_FOUND=$(find_python) && may_install; then
     say "installing python3 with venv"
     apt_install python3 python3-venv || true
     if ! PYTHON_FOUND=$(find_python); then
@@ -91,11 +95,11 @@ make_venv() {
 export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 
 wanted=$(cat pyproject.toml scripts/setup.sh | sha256sum | cut -d' ' -f1)
-if [ -x $VENV/bin/pyanoma ] && [ "$(cat $STAMP 2>/dev/null)" = "$wanted" ] && $VENV/bin/python -c '' 2>/dev/null; then
+if [ -x $VENV/bin/pyanoma ] && [ "$(cat $STAMP 2>/dev/null)" = "$wanted" ] && venv_works; then
     exit 0
 fi
 
-if ! $VENV/bin/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
+if ! venv_works; then
     say "making $VENV with $("$PYTHON_FOUND" --version)"
     make_venv || die "could not make $VENV"
 fi

@@ -1,4 +1,4 @@
-"""Child specifications and supervisor flags: their Python form, their two forms on the wire, and what makes one invalid.
+"""Child specifications and supervisor flags: the Python form, the two forms on the wire, and what makes one invalid.
 
 Values only: no process, no clock.
 
@@ -8,8 +8,9 @@ Source: OTP ``lib/stdlib/src/supervisor.erl``, ``check_childspec/2`` and ``check
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, get_args
 
 from erlang_bridge.errors import BridgeError
 from erlang_bridge.otp.readable import readable
@@ -40,7 +41,8 @@ DYNAMIC_CHILD_ID: Final = UNDEFINED
 class StartOptions(TypedDict, total=False):
     """How a server class is started as a child.
 
-    ``name`` is registered for it; ``timeout_s`` is how long its ``init`` may take, after which it is killed and has failed to start.
+    ``name`` is registered for it. ``timeout_s`` is how long its ``init`` may take; after that it is killed, and has
+    failed to start.
     """
 
     name: Atom | str
@@ -61,8 +63,8 @@ Start = (
 ``(Atom("pyanoma"), Atom("start_link"), [arguments])``
     what other nodes reach under that name here.
 ``function``
-    called with the supervisor, in its process. Returns the `Pid` of the child, ``(Atom("ok"), pid, info)``, `Ignore`, or
-    ``(Atom("error"), reason)``.
+    called with the supervisor, in its process. Returns the `Pid` of the child, ``(Atom("ok"), pid, info)``,
+    `Ignore`, or ``(Atom("error"), reason)``.
 """
 
 _KEYS: Final = {
@@ -73,8 +75,6 @@ _KEYS: Final = {
     "modules": "modules",
 }
 """Optional keys of a child's map, and the argument of `ChildSpec` that each gives."""
-
-_T = TypeVar("_T")
 
 
 class InvalidSpec(BridgeError, ValueError):
@@ -104,8 +104,8 @@ class SupervisorFlags:
     """
 
     strategy: Strategy = "one_for_one"
-    """Who else is restarted with a child: nobody, all, or those started after it. With ``simple_one_for_one`` all children are
-    made from the one specification, and come and go."""
+    """Who else is restarted with a child: nobody, all, or those started after it. With ``simple_one_for_one`` all
+    children are made from the one specification, and come and go."""
     intensity: int = 1
     """More restarts than this within `period_s`, and the supervisor gives up: it ends with ``shutdown``."""
     period_s: int = 5
@@ -136,8 +136,6 @@ class DynamicSupervisorFlags:
     period_s: int = 5
     max_children: int | None = None
     """``start_child`` answers ``{error, max_children}`` while there are so many. None: no limit."""
-    extra_arguments: tuple[Any, ...] = ()
-    """Come before the arguments of every child."""
 
     def __post_init__(self) -> None:
         SupervisorFlags(intensity=self.intensity, period_s=self.period_s)
@@ -189,7 +187,8 @@ class ChildSpec:
         set_once(self, "start", _checked_start(start))
         set_once(self, "restart", _one_of(restart, _RESTARTS, "invalid_restart_type"))
         if significant is True and restart == "permanent":
-            raise InvalidSpec((Atom("bad_combination"), [(Atom("restart"), Atom(restart)), (Atom("significant"), True)]))
+            permanent = (Atom("restart"), Atom(restart))
+            raise InvalidSpec((Atom("bad_combination"), [permanent, (Atom("significant"), True)]))
         if not isinstance(significant, bool):
             raise InvalidSpec((Atom("invalid_significant"), significant))
         set_once(self, "significant", significant)
@@ -207,46 +206,49 @@ class ChildSpec:
         Args:
             extra: further arguments, of a dynamic child.
         """
-        start = self.start
+        start: Any = self.start
         if not isinstance(start, tuple):
             module = getattr(start, "__module__", None) or type(start).__module__
             name = getattr(start, "__qualname__", None) or type(start).__qualname__
             return Atom(module[-255:]), Atom(name[-255:]), [readable(argument) for argument in extra]
         if isinstance(start[0], type):
-            name = f"{start[0].__module__}.{start[0].__qualname__}"
-            return Atom(name[-255:]), START_LINK, [readable(argument) for argument in (*start[1:2], *extra)]
+            arguments = [readable(argument) for argument in (*start[1:2], *extra)]
+            return class_atom(start[0]), START_LINK, arguments
         module, function, arguments = start
+        if arguments is UNDEFINED:
+            return start
         return module, function, [readable(argument) for argument in (*arguments, *extra)]
 
-    def to_map(self, *, with_arguments: bool = True) -> dict[Atom, Any]:
-        """The map that ``get_childspec`` answers.
+    def without_arguments(self) -> ChildSpec:
+        """The same without what `start` holds: all that is kept of a child that is never restarted."""
+        kept = copy(self)
+        module, function, _ = self.mfargs()
+        object.__setattr__(kept, "start", (module, function, UNDEFINED))
+        return kept
 
-        Args:
-            with_arguments: False shows ``undefined`` in their place, as OTP does for a child that is never restarted.
-        """
-        module, function, arguments = self.mfargs()
-        return {
-            Atom("id"): self.id,
-            Atom("start"): (module, function, arguments if with_arguments else UNDEFINED),
-            Atom("restart"): Atom(self.restart),
-            Atom("significant"): self.significant,
-            Atom("shutdown"): self.shutdown_ms if isinstance(self.shutdown_ms, int) else Atom(self.shutdown_ms),
-            Atom("type"): Atom(self.type),
-            Atom("modules"): self.modules_term(),
-        }
+    def shutdown_term(self) -> Any:
+        return self.shutdown_ms if isinstance(self.shutdown_ms, int) else Atom(self.shutdown_ms)
 
     def modules_term(self) -> Any:
         return DYNAMIC if self.modules == "dynamic" else list(self.modules)
 
     def __erlang_term__(self) -> dict[Atom, Any]:
-        return self.to_map()
+        return {
+            Atom("id"): self.id,
+            Atom("start"): self.mfargs(),
+            Atom("restart"): Atom(self.restart),
+            Atom("significant"): self.significant,
+            Atom("shutdown"): self.shutdown_term(),
+            Atom("type"): Atom(self.type),
+            Atom("modules"): self.modules_term(),
+        }
 
 
 def check_child_spec(spec: Any, auto_shutdown: AutoShutdown = "never") -> ChildSpec:
     """A child specification in any form, for a supervisor with that `auto_shutdown`.
 
     Args:
-        spec: a `ChildSpec`, the map of OTP and Elixir, or the older tuple ``{Id, MFA, Restart, Shutdown, Type, Modules}``.
+        spec: a `ChildSpec`, the map of OTP and Elixir, or the older ``{Id, MFA, Restart, Shutdown, Type, Modules}``.
 
     Raises:
         InvalidSpec
@@ -278,7 +280,7 @@ def check_child_specs(specs: Iterable[Any], auto_shutdown: AutoShutdown = "never
 
 
 def check_dynamic_child(child: Any) -> ChildSpec:
-    """What ``DynamicSupervisor.start_child`` of Elixir sends: ``{MFA, Restart, Shutdown, Type, Modules}``; else as `check_child_spec`.
+    """As `check_child_spec`; also Elixir's form for this, ``{MFA, Restart, Shutdown, Type, Modules}``.
 
     Raises:
         InvalidSpec
@@ -311,10 +313,10 @@ def _word(value: Any) -> Any:
     return value.name if type(value) is Atom else value
 
 
-def _one_of(value: Any, allowed: tuple[_T, ...], fault: str) -> _T:
+def _one_of(value: Any, allowed: tuple[str, ...], fault: str) -> Any:
     if not isinstance(value, str) or value not in allowed:
         raise InvalidSpec((Atom(fault), _shown(value)))
-    return value  # type: ignore[return-value]  # it is one of them
+    return value
 
 
 def _check_significant_allowed(auto_shutdown: AutoShutdown) -> None:
@@ -347,9 +349,9 @@ def _behaviour(start: Any) -> str:
     return getattr(start[0], "behaviour", "") if type(start) is tuple else ""
 
 
-def _checked_shutdown(shutdown: Any) -> Shutdown:
+def _checked_shutdown(shutdown: Any) -> Any:
     if shutdown in ("brutal_kill", "infinity") or (type(shutdown) is int and shutdown >= 0):
-        return shutdown  # type: ignore[no-any-return]  # it is one of these
+        return shutdown
     raise InvalidSpec((Atom("invalid_shutdown"), _shown(shutdown)))
 
 
@@ -369,6 +371,11 @@ def _checked_modules(modules: Any) -> tuple[Atom, ...] | Literal["dynamic"]:
 def _shown(value: Any) -> Any:
     """A wrong value as a term; a `str` where a word was expected is the atom that it stood for."""
     return Atom(value[:255]) if isinstance(value, str) else readable(value)
+
+
+def class_atom(cls: type) -> Atom:
+    """The name that a class goes by as a module."""
+    return Atom(f"{cls.__module__}.{cls.__qualname__}"[-255:])
 
 
 def filed_id(id: Any) -> Any:

@@ -15,6 +15,7 @@ from erlang_bridge.testing.epmd import Epmd
 from erlang_bridge.testing.modules import INIT_ANSWER, compile_erlang
 from erlang_bridge.testing.programs import Program, free_port
 from erlang_bridge.testing.releases import BeamRelease, NoBeam, find_releases
+from erlang_bridge.testing.terminal import NotSeen, Terminal
 
 __all__ = [
     "INIT_ANSWER",
@@ -28,10 +29,12 @@ __all__ = [
     "EvalTimeout",
     "MalformedSource",
     "NoBeam",
+    "NotSeen",
     "Pending",
     "ProcessDied",
     "Program",
     "Shell",
+    "Terminal",
     "compile_erlang",
     "find_elixir",
     "find_releases",

@@ -22,7 +22,7 @@ class ElixirRelease:
     Attributes:
         version: such as ``1.14.0``.
         elixir: the start script ``elixir``; ``iex`` lies beside it.
-        beam: the Erlang/OTP that it runs on: the ``erl`` on the PATH.
+        beam: the Erlang/OTP that it runs on.
     """
 
     version: str
@@ -33,22 +33,22 @@ class ElixirRelease:
         return f"Elixir {self.version} on OTP {self.beam.otp}"
 
 
-def find_elixir(releases: Iterable[BeamRelease]) -> ElixirRelease | None:
-    """The Elixir on the PATH, or None where there is none.
+def find_elixir(releases: Iterable[BeamRelease], elixir: Path | None = None) -> ElixirRelease | None:
+    """An Elixir, or None where there is none, or not the Erlang/OTP that it runs on.
 
     Args:
-        releases: those found (`find_releases`), among them the ``erl`` on the PATH, which it runs on.
+        releases: those found, see `find_releases`.
+        elixir: its start script; by default the one on the PATH.
 
     Raises:
         NoBeam: it is there and does not run.
     """
-    found, erl = shutil.which("elixir"), shutil.which("erl")
-    beam = next((release for release in releases if str(release.erl) == erl), None)
-    if found is None or beam is None:
+    found = elixir or shutil.which("elixir")
+    if found is None:
         return None
     try:
         answer = subprocess.run(
-            [found, "-e", "IO.write(System.version())"],
+            [found, "-e", 'IO.write("#{System.version()} #{System.otp_release()}")'],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -56,9 +56,11 @@ def find_elixir(releases: Iterable[BeamRelease]) -> ElixirRelease | None:
             env=clean_of_erlang(os.environ) | {"LC_ALL": "C.UTF-8"},
             check=True,
         )
-    except (OSError, subprocess.SubprocessError) as error:
+        version, otp = answer.stdout.split()
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise NoBeam(f"{found} does not run: {error} {getattr(error, 'stderr', '')}".rstrip()) from error
-    return ElixirRelease(answer.stdout.strip(), Path(found), beam)
+    beams = [release for release in releases if release.otp == int(otp)]
+    return ElixirRelease(version, Path(found), beams[0]) if beams else None
 
 
 class Elixir(Beam):

@@ -62,6 +62,8 @@ class _Toolbox:
         self.required = bool(config.getoption("--require-beam") or os.environ.get("CI"))
         self.seed: int = config.getoption("--seed")
         self._also = [Path(path) for path in config.getoption("--erl")]
+        named = config.getoption("--elixir")
+        self._elixir_path = Path(named) if named else None
         self._asked = [int(otp) for otp in config.getoption("--otp") or config.getini("beam_otp")]
         self.releases = cache(self._releases)
         self.elixir = cache(self._elixir)
@@ -90,7 +92,7 @@ class _Toolbox:
     def _elixir(self) -> ElixirRelease | None:
         from erlang_bridge.testing.elixir import find_elixir
 
-        return find_elixir(self.releases())
+        return find_elixir(self.releases(), self._elixir_path)
 
 
 # -- hooks ------------------------------------------------------------------------------------
@@ -101,6 +103,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("erlang_bridge", "Erlang nodes")
     group.addoption("--otp", action="append", default=[], metavar="N", help="only this Erlang/OTP release; repeatable")
     group.addoption("--erl", action="append", default=[], metavar="PATH", help="one more erl to find; repeatable")
+    group.addoption("--elixir", metavar="PATH", help="this Elixir, instead of the one on the PATH")
     group.addoption("--require-beam", action="store_true", help="fail, instead of skip, where a release is missing")
     group.addoption("--seed", type=int, default=secrets.randbits(32), help="seed of the fixture rng")
     parser.addini("beam_otp", "Erlang/OTP releases to test with; default: every one found", type="args", default=[])

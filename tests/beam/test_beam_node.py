@@ -14,7 +14,9 @@ from erlang_bridge.testing import (
     EvalTimeout,
     MalformedSource,
     NoBeam,
+    NotSeen,
     ProcessDied,
+    Terminal,
     find_elixir,
 )
 from erlang_bridge.testing.epmd import Epmd
@@ -299,3 +301,24 @@ def test_elixir_restarts_under_its_name(elixir):
 
 def test_no_elixir_without_its_beam():
     assert find_elixir([]) is None
+
+
+# -- terminals --------------------------------------------------------------------------------
+
+
+def test_erl_at_a_terminal(beam_release, tmp_path):
+    with Terminal([str(beam_release.erl)], tmp_path) as erl:
+        erl.expect(r"1> ")
+        erl.type('X = lists:seq(1, 3), io:format("<~p>~n", [X]).')
+        erl.expect(r"^<\[1,2,3\]>$")
+        with pytest.raises(NotSeen, match="never"):
+            erl.expect("never", timeout_s=0.05)
+        erl.type("q().")
+        assert erl.wait_exit() == 0
+
+
+def test_iex_at_a_terminal(elixir_release, tmp_path):
+    with Terminal([str(elixir_release.elixir.with_name("iex"))], tmp_path) as iex:
+        iex.expect(r"iex\(1\)> ")
+        iex.type("Enum.sum(1..4)")
+        iex.expect(r"^10$")

@@ -9,6 +9,7 @@ from erlang_bridge import Atom, CallTimeout, ErlangExit, NetOptions, Node, NoCon
 from erlang_bridge.testing.beams import Beam, Shell
 from tests.fix_node import NodeFactory
 from tests.servers import Counter, Crasher, Idle
+from tests.waiting import until
 
 OK = Atom("ok")
 NORMAL = Atom("normal")
@@ -260,7 +261,7 @@ def test_our_link_to_a_beam_process(beam: Beam, node: Node) -> None:
     theirs = beam.eval("spawn(fun() -> receive {stop, R} -> exit(R) end end)")
     pid = node.start(Linker, theirs)
     node.send(theirs, (Atom("stop"), Atom("boom")))
-    assert _until(lambda: node.call(pid, Atom("state")) != [])
+    assert until(lambda: node.call(pid, Atom("state")) != [])
     assert node.call(pid, Atom("state")) == [(Atom("EXIT"), theirs, Atom("boom"))]
 
 
@@ -274,7 +275,7 @@ def test_our_link_to_a_dead_beam_process(beam: Beam, node: Node) -> None:
 
     heard: list[object] = []
     node.spawn(body)
-    assert _until(lambda: heard != [])
+    assert until(lambda: heard != [])
     assert heard == [(Atom("EXIT"), theirs, Atom("noproc"))]
 
 
@@ -321,7 +322,7 @@ def test_our_monitors(beam: Beam, node: Node) -> None:
         heard.append("done")
 
     node.spawn(body)
-    assert _until(lambda: heard[-1:] == ["done"])
+    assert until(lambda: heard[-1:] == ["done"])
     by_pid, by_name, unknown, first, *downs, _ = heard
     nobody = (Atom("nobody"), beam.node)
     assert first == (Atom("DOWN"), unknown, Atom("process"), nobody, Atom("noproc"))
@@ -355,7 +356,7 @@ def test_message_to_an_alias_of_ours(beam: Beam, node: Node) -> None:
     pid = node.spawn(body)
     source = "P ! self(), receive A -> A ! through_alias end, receive again -> A ! too_late end, ok"
     assert beam.shell().eval(source, P=pid) is OK
-    assert _until(lambda: heard[-1:] == ["done"])
+    assert until(lambda: heard[-1:] == ["done"])
     assert heard[0] is Atom("through_alias")
 
 
@@ -400,7 +401,7 @@ def test_killed_beam_is_noconnection_once_for_links_and_monitors(beam: Beam, nod
     node.connect(beam.name)
     gevent.sleep(0.2)
     beam.kill()
-    assert _until(lambda: len(heard) >= 2)
+    assert until(lambda: len(heard) >= 2)
     gevent.sleep(0.3)
     kinds = [(message[0], message[-1]) for message in heard]  # type: ignore[index]
     noconnection = Atom("noconnection")
@@ -412,7 +413,7 @@ def test_restarted_beam_is_reconnected_and_old_pids_are_dead(beam: Beam, node: N
     old = beam.eval("spawn(fun() -> receive stop -> ok end end)")
     assert node.ping(beam.name) == "pong"
     beam.kill()
-    assert _until(lambda: node.nodes() == [])
+    assert until(lambda: node.nodes() == [])
     beam.restart()
     assert node.ping(beam.name) == "pong"
     with pytest.raises(NoProcess):
@@ -436,7 +437,7 @@ def test_frozen_beam_is_dropped_within_ticktime(beam_factory, node_factory: Node
     gevent.sleep(0.2)
     beam.freeze()
     try:
-        assert _until(lambda: heard != [], 8)
+        assert until(lambda: heard != [], 8)
     finally:
         beam.thaw()
     assert heard[0][-1] is Atom("noconnection")  # type: ignore[index]
@@ -473,11 +474,3 @@ def test_undecodable_message_costs_only_itself(beam: Beam, node: Node, caplog: p
     lines = [record for record in caplog.records if "was dropped" in record.getMessage()]
     assert len(lines) == 1
     assert Strict
-
-
-def _until(condition, timeout_s: float = 5.0) -> bool:  # type: ignore[no-untyped-def]
-    with gevent.Timeout(timeout_s, False):
-        while not condition():
-            gevent.sleep(0.02)
-        return True
-    return False

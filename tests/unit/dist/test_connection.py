@@ -1,6 +1,7 @@
 """A connection that is up, as bytes in and signals out."""
 
 import tracemalloc
+from itertools import pairwise
 from time import perf_counter
 
 import pytest
@@ -72,7 +73,7 @@ def test_any_cut_of_small_packets(cuts):
     receiver = connection(name=US.node)
     signals = [
         signal
-        for start, end in zip(edges, edges[1:], strict=False)
+        for start, end in pairwise(edges)
         for signal in receiver.receive_data(data[start:end])
     ]
     assert signals == [SEEN[1], SEEN[2], SEEN[4]] * 3

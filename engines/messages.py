@@ -1,0 +1,193 @@
+"""What engines send each other: addresses, messages, and the envelope around a message, as values and as terms.
+
+The envelope on the wire::
+
+    {anoma_engine_msg, Sender, Target, Mailbox, {Engine, Message, Fields}}
+    {anoma_engine_msg, Sender, Target, Mailbox, {Engine, Message, Fields}, Reference}
+
+    Sender, Target   {Node, Name}, two atoms (binaries will do); Node is nil for "on this node". A sender may also be a pid.
+    Mailbox          an integer, or nil; 0 is the default one
+    Engine, Message  atoms: the engine's type and the message's, such as ticker and count_request
+    Fields           a map, field name (atom) to value
+    Reference        any reference; a reply carries that of its request
+
+Pure: no processes, no clock.
+
+Source: nspec v0.2.0, "Engine" and "Engine messages". The specification has no term for the envelope and no correlation of replies;
+the layout above and `Reference` are ours.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Final
+
+from erlang_bridge.errors import BridgeError
+from erlang_bridge.terms import Atom, Pid, Reference
+
+ANOMA_ENGINE_MSG: Final = Atom("anoma_engine_msg")
+DEFAULT_MAILBOX: Final = 0
+
+_WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+class MalformedEnvelope(BridgeError):
+    """A term that says it is an envelope, and is none, or has a message in it that the engine does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineID:
+    """Where an engine is: its node, and its name there.
+
+    Attributes:
+        node: full node name; None means the node of whoever uses the address.
+        name: unique on its node.
+    """
+
+    node: str | None
+    name: str
+
+    @property
+    def is_local(self) -> bool:
+        return self.node is None
+
+    def __str__(self) -> str:
+        return self.name if self.node is None else f"{self.name} at {self.node}"
+
+
+Address = EngineID | Pid
+"""Who a message is from or for. Erlang processes without a name are addressed by their pid."""
+
+
+class Message:
+    """Base of messages: frozen dataclasses, one for each type, whose fields are terms."""
+
+    __slots__ = ()
+
+    engine: ClassVar[str]
+    """Type of the engine that the message belongs to, the first part of its term."""
+
+    @classmethod
+    def tag(cls) -> str:
+        """The second part of its term: the class's name as an atom is written, ``count_request`` of `CountRequest`."""
+        return _WORD.sub("_", cls.__name__).lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One message on its way: nspec's ``EngineMsg``.
+
+    Attributes:
+        mailbox: of the target; None is the default one.
+        reference: set by a sender who wants to know replies again.
+    """
+
+    sender: Address
+    target: Address
+    message: Message
+    mailbox: int | None = DEFAULT_MAILBOX
+    reference: Reference | None = None
+
+    def reply(self, sender: Address, message: Message) -> Envelope:
+        """The answer to this message: to its sender's mailbox 0, under its reference."""
+        return Envelope(sender, self.sender, message, DEFAULT_MAILBOX, self.reference)
+
+
+def is_envelope(term: Any) -> bool:
+    """Whether `term` says that it is an envelope."""
+    return type(term) is tuple and len(term) > 1 and term[0] is ANOMA_ENGINE_MSG
+
+
+def encode_envelope(envelope: Envelope) -> tuple[Any, ...]:
+    """The envelope as a term, see above."""
+    term = (
+        ANOMA_ENGINE_MSG,
+        _encode_address(envelope.sender),
+        _encode_address(envelope.target),
+        envelope.mailbox,
+        encode_message(envelope.message),
+    )
+    return term if envelope.reference is None else (*term, envelope.reference)
+
+
+def decode_envelope(term: Any, known: tuple[type[Message], ...]) -> Envelope:
+    """Read an envelope.
+
+    Args:
+        known: the messages that may be in it.
+
+    Raises:
+        MalformedEnvelope: what is wrong with it.
+    """
+    match term:
+        case (Atom("anoma_engine_msg"), sender, target, None | int() as mailbox, body):
+            reference = None
+        case (Atom("anoma_engine_msg"), sender, target, None | int() as mailbox, body, Reference() as reference):
+            pass
+        case _:
+            raise MalformedEnvelope("expected {anoma_engine_msg, Sender, Target, Mailbox, Message} and perhaps a reference")
+    if mailbox is not None and (isinstance(mailbox, bool) or mailbox < 0):
+        raise MalformedEnvelope(f"expected a natural number or nil as mailbox, got {mailbox}")
+    return Envelope(_decode_address(sender), _decode_address(target), decode_message(body, known), mailbox, reference)
+
+
+def encode_message(message: Message) -> tuple[Atom, Atom, dict[Atom, Any]]:
+    """``{Engine, Message, Fields}``.
+
+    Example:
+        >>> from engines.ticker.messages import CountReply
+        >>> encode_message(CountReply(2))
+        (Atom('ticker'), Atom('count_reply'), {Atom('counter'): 2})
+    """
+    values = {Atom(field.name): getattr(message, field.name) for field in fields(message)}  # type: ignore[arg-type]
+    return Atom(message.engine), Atom(message.tag()), values
+
+
+def decode_message(body: Any, known: tuple[type[Message], ...]) -> Message:
+    """Read ``{Engine, Message, Fields}``.
+
+    Raises:
+        MalformedEnvelope: not of that shape, not one of `known`, or not the fields that it has.
+    """
+    match body:
+        case (Atom(engine), Atom(tag), dict() as values):
+            pass
+        case _:
+            raise MalformedEnvelope("expected {Engine, Message, Fields} with two atoms and a map as message")
+    for message in known:
+        if message.engine == engine and message.tag() == tag:
+            names = {field.name for field in fields(message)}  # type: ignore[arg-type]
+            given = {key.name if isinstance(key, Atom) else repr(key): value for key, value in values.items()}
+            if given.keys() != names:
+                raise MalformedEnvelope(f"expected the fields {sorted(names)} of {tag}, got {sorted(given)}")
+            return message(**given)
+    raise MalformedEnvelope(f"no such message: {engine} {tag}")
+
+
+def _encode_address(address: Address) -> Any:
+    if isinstance(address, Pid):
+        return address
+    return None if address.node is None else Atom(address.node), Atom(address.name)
+
+
+def _decode_address(term: Any) -> Address:
+    if isinstance(term, Pid):
+        return term
+    match term:
+        case (None, name):
+            return EngineID(None, _text(name))
+        case (node, name):
+            return EngineID(_text(node), _text(name))
+    raise MalformedEnvelope("expected {Node, Name} or a pid as address")
+
+
+def _text(term: Any) -> str:
+    if isinstance(term, Atom):
+        return term.name
+    if isinstance(term, bytes):
+        try:
+            return term.decode()
+        except UnicodeDecodeError:
+            pass
+    raise MalformedEnvelope("expected atoms or UTF-8 binaries in an address")
