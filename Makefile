@@ -25,7 +25,7 @@ lint: setup  ## style, types, direction of imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-timing
+	@$(BIN)/lint-imports --no-logo
 
 format: setup  ## let ruff lay out the code
 	@$(BIN)/ruff check --fix-only .

@@ -57,8 +57,8 @@ class Exit:
 class Effects(Generic[State]):
     """The outcome of one action, or of one turn.
 
-    Carried out in this order: the new state, spawns, messages, replies, timers, exit. So a message to an engine that is started in the
-    same turn reaches it.
+    Carried out in this order: the new state, spawns, messages, replies, timers, exit. So a message to an engine that
+    is started in the same turn reaches it.
 
     Attributes:
         state: the whole new state of the engine.

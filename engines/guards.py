@@ -1,10 +1,12 @@
 """Guarded actions: how an engine decides what a message or a timer makes it do.
 
-A guard looks at the turn and gives None, or the actions to run and arguments for them. Guards are tried in order (`First`), and the
-actions of the first that holds run one after the other (`Seq`), each seeing the state that the one before has made. An action may
-give None: it is left out. A turn in which no guard holds, or every action gave None, changes nothing.
+A guard looks at the turn and gives None, or the actions to run and arguments for them. Guards are tried in order
+(`First`), and the actions of the first that holds run one after the other (`Seq`), each seeing the state that the one
+before has made. An action may give None: it is left out. A turn in which no guard holds, or every action gave None,
+changes nothing.
 
-Guards and actions are functions of their arguments alone: that makes an engine testable, and its runs repeatable, without a node.
+Guards and actions are functions of their arguments alone: that makes an engine testable, and its runs repeatable,
+without a node.
 
 Source: nspec v0.2.0, "Engine behaviour".
 """

@@ -5,7 +5,8 @@ The envelope on the wire::
     {anoma_engine_msg, Sender, Target, Mailbox, {Engine, Message, Fields}}
     {anoma_engine_msg, Sender, Target, Mailbox, {Engine, Message, Fields}, Reference}
 
-    Sender, Target   {Node, Name}, two atoms (binaries will do); Node is nil for "on this node". A sender may also be a pid.
+    Sender, Target   {Node, Name}, two atoms (binaries will do), or a pid; Node is nil for "on this node".
+                     A sender who is not known is nil.
     Mailbox          an integer, or nil; 0 is the default one
     Engine, Message  atoms: the engine's type and the message's, such as ticker and count_request
     Fields           a map, field name (atom) to value
@@ -13,8 +14,8 @@ The envelope on the wire::
 
 Pure: no processes, no clock.
 
-Source: nspec v0.2.0, "Engine" and "Engine messages". The specification has no term for the envelope and no correlation of replies;
-the layout above and `Reference` are ours.
+Source: nspec v0.2.0, "Engine" and "Engine messages". The specification has no term for the envelope and no correlation
+of replies; the layout above and `Reference` are ours.
 """
 
 from __future__ import annotations
@@ -79,18 +80,24 @@ class Envelope:
     """One message on its way: nspec's ``EngineMsg``.
 
     Attributes:
+        sender: None where it is not known: a cast in the plain form has none.
         mailbox: of the target; None is the default one.
         reference: set by a sender who wants to know replies again.
     """
 
-    sender: Address
+    sender: Address | None
     target: Address
     message: Message
     mailbox: int | None = DEFAULT_MAILBOX
     reference: Reference | None = None
 
-    def reply(self, sender: Address, message: Message) -> Envelope:
-        """The answer to this message: to its sender's mailbox 0, under its reference."""
+    def reply(self, sender: Address, message: Message) -> Envelope | None:
+        """The answer to this message: to its sender's mailbox 0, under its reference.
+
+        None where the sender is not known.
+        """
+        if self.sender is None:
+            return None
         return Envelope(sender, self.sender, message, DEFAULT_MAILBOX, self.reference)
 
 
@@ -126,10 +133,13 @@ def decode_envelope(term: Any, known: tuple[type[Message], ...]) -> Envelope:
         case (Atom("anoma_engine_msg"), sender, target, None | int() as mailbox, body, Reference() as reference):
             pass
         case _:
-            raise MalformedEnvelope("expected {anoma_engine_msg, Sender, Target, Mailbox, Message} and perhaps a reference")
+            raise MalformedEnvelope(
+                "expected {anoma_engine_msg, Sender, Target, Mailbox, Message} and perhaps a reference"
+            )
     if mailbox is not None and (isinstance(mailbox, bool) or mailbox < 0):
         raise MalformedEnvelope(f"expected a natural number or nil as mailbox, got {mailbox}")
-    return Envelope(_decode_address(sender), _decode_address(target), decode_message(body, known), mailbox, reference)
+    from_address = None if sender is None else _decode_address(sender)
+    return Envelope(from_address, _decode_address(target), decode_message(body, known), mailbox, reference)
 
 
 def encode_message(message: Message) -> tuple[Atom, Atom, dict[Atom, Any]]:
@@ -165,8 +175,8 @@ def decode_message(body: Any, known: tuple[type[Message], ...]) -> Message:
     raise MalformedEnvelope(f"no such message: {engine} {tag}")
 
 
-def _encode_address(address: Address) -> Any:
-    if isinstance(address, Pid):
+def _encode_address(address: Address | None) -> Any:
+    if address is None or isinstance(address, Pid):
         return address
     return None if address.node is None else Atom(address.node), Atom(address.name)
 

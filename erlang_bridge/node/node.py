@@ -24,6 +24,7 @@ from erlang_bridge.net.connections import Connections
 from erlang_bridge.net.cookies import find_cookie
 from erlang_bridge.net.epmd_client import epmd_port, resolve_node
 from erlang_bridge.net.epmd_registration import EpmdRegistration
+from erlang_bridge.net.epmd_server import epmd_addresses
 from erlang_bridge.net.options import NetOptions
 from erlang_bridge.node.dispatch import Dispatcher
 from erlang_bridge.otp import gen
@@ -118,7 +119,12 @@ class Node:
             return secrets.randbelow(0xFFFFFFFF - 4) + 4
         port = self.connections.listen()
         self.registration = EpmdRegistration(
-            alive, port, hidden=self.hidden, epmd_port=self._epmd_port, embedded=embedded_epmd
+            alive,
+            port,
+            hidden=self.hidden,
+            epmd_port=self._epmd_port,
+            embedded=embedded_epmd,
+            embedded_addresses=epmd_addresses(os.environ),
         )
         return self.registration.start()
 

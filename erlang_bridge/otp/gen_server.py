@@ -188,7 +188,7 @@ class GenServer(OwnProcess):
         self._state = None
         process = self._process
         try:
-            result = self.init(start.args)
+            result = self._init(start.args)
         except ProcessExit:
             raise
         except BaseException as error:
@@ -210,6 +210,9 @@ class GenServer(OwnProcess):
             process.on_exit = None
             start.on_started((OK, process.pid))
             self._go_on(following, None)
+
+    def _init(self, args: Any) -> Any:
+        return self.init(args)
 
     def _end_start(self, start: _Start, answer: Any, reason: Any) -> None:
         # The name is free again before the starter hears of the failure: it may start another at once.

@@ -19,15 +19,16 @@ from erlang_bridge.terms.containers import BitString, ImproperList, Map, map_of
 from erlang_bridge.terms.funs import Export, Fun, Record
 from erlang_bridge.terms.identifiers import Pid, Port, Reference
 
-_RESERVED: Final = frozenset(
-    """after and andalso band begin bnot bor bsl bsr bxor case catch cond div else end fun if let maybe not of or orelse
-    receive rem try when xor""".split()
-)
+_RESERVED: Final = frozenset({
+    "after", "and", "andalso", "band", "begin", "bnot", "bor", "bsl", "bsr", "bxor", "case", "catch", "cond", "div",
+    "else", "end", "fun", "if", "let", "maybe", "not", "of", "or", "orelse", "receive", "rem", "try", "when", "xor",
+})  # fmt: skip
 _BARE_ATOM: Final = re.compile(r"[a-zß-öø-ÿ][A-Za-z0-9_@À-ÖØ-öø-ÿ]*")
 _ESCAPES: Final = {
     "\b": "\\b", "\t": "\\t", "\n": "\\n", "\v": "\\v", "\f": "\\f", "\r": "\\r", "\x1b": "\\e", "\x7f": "\\d",
     "\\": "\\\\",
 }  # fmt: skip
+_LONGEST_STRING: Final = 1_000_000
 _PRINTABLE: Final = frozenset((*range(8, 14), 27, *range(32, 127), *range(160, 256)))
 """Characters of a list that is shown as a string."""
 
@@ -50,7 +51,7 @@ def format_term(term: Any, *, strings: bool = True, most: int | None = None) -> 
     """
     pieces: list[str] = []
     written = 0
-    for piece in _pieces(term, strings):
+    for piece in _pieces(term, strings, most):
         pieces.append(piece)
         written += len(piece)
         if most is not None and written > most:
@@ -58,14 +59,14 @@ def format_term(term: Any, *, strings: bool = True, most: int | None = None) -> 
     return "".join(pieces)
 
 
-def _pieces(term: Any, strings: bool) -> Iterator[str]:
+def _pieces(term: Any, strings: bool, most: int | None) -> Iterator[str]:
     stack: list[Iterator[Any]] = [iter((term,))]
     while stack:
         for item in stack[-1]:
             if type(item) is _Verbatim:
                 yield item.text
                 continue
-            inside = _opened(item, strings)
+            inside = _opened(item, strings, most)
             if isinstance(inside, str):
                 yield inside
             else:
@@ -88,7 +89,7 @@ _COMMA: Final = _Verbatim(",")
 _ARROW: Final = _Verbatim(" => ")
 
 
-def _opened(item: Any, strings: bool) -> str | Iterator[Any]:
+def _opened(item: Any, strings: bool, most: int | None) -> str | Iterator[Any]:
     """The text of a leaf; for a container what to write one after the other."""
     kind = type(item)
     if kind is Atom:
@@ -102,11 +103,11 @@ def _opened(item: Any, strings: bool) -> str | Iterator[Any]:
     if isinstance(item, float):
         return _float_text(float(item))
     if isinstance(item, str):
-        return _binary_text(item.encode("utf-8", "surrogateescape"), strings)
+        return _binary_text(item[:most].encode("utf-8", "surrogatepass"), strings)
     if isinstance(item, (bytes, bytearray, memoryview)):
-        return _binary_text(bytes(item), strings)
+        return _binary_text(bytes(item[:most]), strings)
     if isinstance(item, list):
-        text = _string_text(item) if strings and item else None
+        text = _string_text(item) if strings and item and len(item) <= _LONGEST_STRING else None
         return _separated("[", item, "]") if text is None else text
     if isinstance(item, tuple):
         return _separated("{", item, "}")
@@ -207,7 +208,7 @@ def _float_text(value: float) -> str:
     if not digits:
         return sign + "0.0"
     with_exponent = f"{digits[0]}.{digits[1:] or '0'}e{place - 1}"
-    if abs(value) > 2.0**53:
+    if abs(value) >= 2.0**53:
         return sign + with_exponent
     if place <= 0:
         plain = f"0.{'0' * -place}{digits}"
@@ -324,7 +325,7 @@ class _Reader:
         if character in "#<" and re.match(r"#(Ref|Port|Fun)\b|<", self.text[self.at : self.at + 8]):
             raise self.error("pids, ports, references and funs cannot be given as text")
         if self.next_is("["):
-            return self.list()
+            return self.list_or_improper()
         if self.next_is("{"):
             return tuple(self.sequence("}"))
         if self.next_is("#{"):
@@ -349,7 +350,7 @@ class _Reader:
                 return items
             self.expect(",", f"',' or {closing!r}")
 
-    def list(self) -> Any:
+    def list_or_improper(self) -> Any:
         items: list[Any] = []
         if self.next_is("]"):
             return items

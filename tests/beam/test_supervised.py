@@ -102,7 +102,7 @@ def test_restart_types(beam: Beam, node: Node, restart: str, end: str, comes_bac
         again = supervisor.restarted("a", first["a"])
         assert beam.eval("gen_server:call(P, read)", P=again) == 7
     else:
-        beam.waituntil("not is_pid(element(2, hd(supervisor:which_children(S) ++ [{x, undefined}])))"
+        beam.wait_until("not is_pid(element(2, hd(supervisor:which_children(S) ++ [{x, undefined}])))"
                         " orelse length(supervisor:which_children(S)) =:= 1"
                         " orelse lists:keyfind(a, 1, supervisor:which_children(S)) =:= {a, undefined, worker, [erpc]}",
                         S=supervisor.pid)
@@ -142,7 +142,7 @@ def test_intensity_is_used_up(beam: Beam, node: Node) -> None:
         beam.eval("exit(P, kill)", P=pid)
         supervisor.restarted("a", pid)
     beam.eval("exit(P, kill)", P=supervisor.children()["a"])
-    beam.waituntil("not is_process_alive(S)", S=supervisor.pid)
+    beam.wait_until("not is_process_alive(S)", S=supervisor.pid)
     assert until(lambda: not node.is_alive(other))
 
 
@@ -336,7 +336,7 @@ def test_python_killed_and_started_again(beam: Beam, beam_cookie: str, epmd_port
         process.wait(10)
         why = shell.eval("receive {'DOWN', R, process, _, Why} -> Why after 5000 -> nothing end")
         assert why is Atom("noconnection")
-        beam.waituntil("supervisor:which_children(S) =:= []", S=supervisor)
+        beam.wait_until("supervisor:which_children(S) =:= []", S=supervisor)
         answer, why = beam.eval(f"supervisor:start_child(S, {spec})", S=supervisor, N=Atom(name))
         assert answer is ERROR
         assert "noconnection" in repr(why)

@@ -155,9 +155,16 @@ class RawPeer:
         self.rest = b""
         self.statuses: list[bytes] = []
 
-    def dial_handshake(self, to: str) -> WeStarted:
+    def dial_handshake(self, to: str) -> None:
+        self.end_handshake(self.begin_handshake(to))
+
+    def begin_handshake(self, to: str) -> WeStarted:
+        """Send who it is, and no more."""
         handshake = WeStarted(self.identity, to, self.cookie, secrets.randbits(32))
         self.sock.sendall(handshake.start())
+        return handshake
+
+    def end_handshake(self, handshake: WeStarted) -> None:
         while handshake.state is not State.CONNECTED:
             data = self.sock.recv(4096)
             if not data:
@@ -167,7 +174,6 @@ class RawPeer:
         self.rest = handshake.take_rest()
         if handshake.granted is not None:
             self.identity, self.name = handshake.granted, handshake.granted.name
-        return handshake
 
     def accept_handshake(self, verdict: Verdict = Verdict.OK) -> OtherStarted:
         handshake = OtherStarted(self.identity, secrets.randbits(32))
@@ -203,6 +209,10 @@ class RawPeer:
             self.rest += data
         data, self.rest = self.rest[:size], self.rest[size:]
         return data
+
+    def read_packet(self) -> bytes:
+        """The next packet, without its length."""
+        return self.read(int.from_bytes(self.read(4), "big"))
 
     def read_to_end(self) -> bytes:
         """All that comes until the node closes the connection."""
