@@ -135,6 +135,10 @@ class EtfEncodeError(EtfError):
         self.what = what
         super().__init__(path, value, what)
 
+    def within(self, prefix: str) -> EtfEncodeError:
+        """The same, as seen from the part of the term at `prefix`: what the user gave, without what we wrapped around it."""
+        return EtfEncodeError(self.path.removeprefix(prefix), self.value, self.what)
+
     def __str__(self) -> str:
         where = f" at term{self.path}" if self.path else ""
         return f"cannot encode {type(self.value).__name__} {brief(self.value, 120)}{where}: {self.what}"

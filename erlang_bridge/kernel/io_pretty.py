@@ -13,7 +13,7 @@ Source: stdlib ``io_lib_pretty.erl`` and ``io_lib.erl``, ``write/2``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cmp_to_key
 from typing import Any, Final
 
@@ -116,47 +116,45 @@ class TermText:
 
     def _written(self, term: Any, depth: int) -> str:
         term = _plain(term)
-        if depth == 0:
-            return "..."
         if isinstance(term, tuple):
-            if depth == 1 and term:
-                return "{...}"
-            return "{" + ",".join(self._elements_written(term, depth)).replace(_CUT, "...") + "}"
+            elements, cut = self._all_written(term, depth)
+            return f"{{{','.join(elements)}{_behind(elements, ',') if cut else ''}}}"
         if isinstance(term, list):
-            if depth == 1 and term:
-                return "[...]"
-            return "[" + _joined_tail(self._elements_written(term, depth)) + "]"
+            elements, cut = self._all_written(term, depth)
+            return f"[{','.join(elements)}{_behind(elements, '|') if cut else ''}]"
         if type(term) is ImproperList:
-            if depth == 1:
-                return "[...]"
-            elements = self._elements_written(term.elements, depth)
-            left = depth - len(term.elements)
-            if elements[-1] != _CUT:
-                elements.append(_CUT if left == 1 else "|" + self._written(term.tail, left - 1))
-            return "[" + _joined_tail(elements) + "]"
+            elements, cut = self._all_written(term.elements, depth)
+            left = depth - len(elements)
+            tail = _behind(elements, "|") if cut or left == 1 else "|" + self._written(term.tail, left - 1)
+            return f"[{','.join(elements)}{tail}]"
         if isinstance(term, (dict, Map)):
-            if depth == 1 or not term:
-                return "#{}"
-            shown = []
-            for number, (key, value) in enumerate(self._pairs(term)):
-                if number and depth - number == 1:
-                    shown.append("...")
-                    break
-                shown.append(f"{self._written(key, depth - 1)} => {self._written(value, depth - 1)}")
-            return "#{" + ",".join(shown) + "}"
+            return f"#{{{','.join(self._pairs_written(term, depth))}}}"
         if isinstance(term, (bytes, BitString)):
-            return "<<" + "".join(_numbers(term, depth)) + ">>"
+            return f"<<{''.join(_numbers(term, depth))}>>"
         return self._leaf(term)
 
-    def _elements_written(self, elements: Iterable[Any], depth: int) -> list[str]:
-        shown = []
+    def _all_written(self, elements: Iterable[Any], depth: int) -> tuple[list[str], bool]:
+        """The elements written, and whether `depth` has left out some."""
+        shown: list[str] = []
         for element in elements:
+            if depth == 1:
+                return shown, True
             depth -= 1
-            if depth == 0:
-                shown.append(_CUT)
-                break
             shown.append(self._written(element, depth))
-        return shown
+        return shown, False
+
+    def _pairs_written(self, term: dict[Any, Any] | Map, depth: int) -> Iterator[str]:
+        if depth == 1:
+            return
+        left = depth
+        for key, value in self._pairs(term):
+            if left == 1:
+                break
+            left -= 1
+            yield f"{self._written(key, depth - 1)} => {self._written(value, depth - 1)}"
+        if left == 1:
+            # As OTP does, also where none is left out.
+            yield "..."
 
     # -- pieces ---------------------------------------------------------------------------------
 
@@ -171,7 +169,7 @@ class TermText:
                 return _leaf("{}")
             if depth == 1:
                 return _leaf("{...}")
-            tagged = len(term) > 1 and _is_atom(term[0])
+            tagged = len(term) > 1 and is_atom(term[0])
             elements, tail = self._elements(term, depth)
             return _container(_TAGGED_TUPLE if tagged else _TUPLE, 2, elements, tail)
         if isinstance(term, (dict, Map)):
@@ -264,7 +262,7 @@ class TermText:
 
     def _leaf(self, term: Any) -> str:
         text = format_term(term, strings=False)
-        if self._unicode or text.isascii() or not _is_atom(term):
+        if self._unicode or text.isascii() or not is_atom(term):
             return text
         return "".join(character if character <= "\xff" else f"\\x{{{ord(character):X}}}" for character in text)
 
@@ -324,7 +322,7 @@ _TERMS: Final = frozenset(
 )
 
 
-def _is_atom(term: Any) -> bool:
+def is_atom(term: Any) -> bool:
     return term is None or type(term) in (Atom, bool)
 
 
@@ -354,6 +352,10 @@ def _nesting(term: Any) -> int:
                 below += item.values()
         level = below
     return depth
+
+
+def _behind(elements: list[str], separator: str) -> str:
+    return f"{separator}..." if elements else "..."
 
 
 def _leaf(text: str) -> _Piece:
@@ -682,7 +684,7 @@ def _compare(one: Any, other: Any) -> int:
     if rank == 0:
         keys: tuple[Any, Any] = ((isinstance(one, float), one), (isinstance(other, float), other))
     elif rank == 1:
-        keys = (format_atom(one), format_atom(other))
+        keys = (atom_name(one), atom_name(other))
     elif rank == 6 and isinstance(one, tuple) and isinstance(other, tuple):
         if len(one) != len(other):
             return -1 if len(one) < len(other) else 1
@@ -710,7 +712,7 @@ def _flat(term: Any) -> list[Any]:
     return [*term.elements, term.tail] if isinstance(term, ImproperList) else term
 
 
-def format_atom(term: Any) -> str:
+def atom_name(term: Any) -> str:
     """The characters of an atom, bare."""
     if term is None:
         return "nil"

@@ -54,4 +54,4 @@ def multi_call(process: Process, nodes: Iterable[Atom], name: Atom, request: Any
     finally:
         for _, pending in calls:
             pending.finish()
-    return {node: pending.outcome("") for node, pending in calls if pending.failure is PENDING}
+    return {node: pending.result[0] for node, pending in calls if pending.failure is PENDING}

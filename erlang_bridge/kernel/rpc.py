@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from erlang_bridge.errors import CallTimeout, ErlangError, ErlangExit, ErlangThrow, NoConnection
+from erlang_bridge.errors import CallTimeout, ErlangError, ErlangExit, ErlangThrow, EtfEncodeError, NoConnection
 from erlang_bridge.otp.gen import TIMEOUT
 from erlang_bridge.process import PENDING, Process, Waiter
 from erlang_bridge.process.exit_rules import NOCONNECTION
@@ -69,7 +69,10 @@ def call(
     table = process.table
     mfa = (ERPC, EXECUTE_CALL, [execution.result_tag, Atom(module), Atom(function), list(arguments)])
     execution.reference = table.make_reference()
-    table.spawn_request(process, node, mfa, [MONITOR], execution.on_spawn_reply, reference=execution.reference)
+    try:
+        table.spawn_request(process, node, mfa, [MONITOR], execution.on_spawn_reply, reference=execution.reference)
+    except EtfEncodeError as error:
+        raise error.within("[3]") from None
     try:
         execution.wait(timeout_s)
     finally:

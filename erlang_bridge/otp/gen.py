@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from erlang_bridge.errors import ErlangExit, exit_for
+from erlang_bridge.errors import ErlangExit, EtfEncodeError, exit_for
 from erlang_bridge.process import PENDING, Process, ProcessTable, Waiter
 from erlang_bridge.process.exit_rules import NOCONNECTION, NOPROC
 from erlang_bridge.terms import Atom, ImproperList, Pid, Reference
@@ -136,7 +136,10 @@ def call(
     if target == process.pid:
         raise _failed(Atom("calling_self"), module, destination, request, timeout_s)
     pending = PendingCall(process)
-    pending.start(target, label, request)
+    try:
+        pending.start(target, label, request)
+    except EtfEncodeError as error:
+        raise error.within("[2]") from None
     try:
         pending.wait(timeout_s)
     finally:
@@ -168,7 +171,10 @@ def _shown(term: Any) -> str:
 
 def cast(process: Process | None, table: ProcessTable, destination: Any, request: Any) -> None:
     """Send `request` without waiting; a server that does not exist drops it silently."""
-    table.send(process, resolve(table, destination), (GEN_CAST, request))
+    try:
+        table.send(process, resolve(table, destination), (GEN_CAST, request))
+    except EtfEncodeError as error:
+        raise error.within("[1]") from None
 
 
 def reply_destination(caller: Caller) -> Any:
@@ -190,7 +196,10 @@ def reply(process: Process | None, table: ProcessTable, caller: Caller, value: A
     Raises:
         EtfEncodeError: the value has no term; the caller got nothing.
     """
-    table.send(process, reply_destination(caller), (caller[1], value))
+    try:
+        table.send(process, reply_destination(caller), (caller[1], value))
+    except EtfEncodeError as error:
+        raise error.within("[1]") from None
 
 
 def is_caller(term: Any) -> bool:

@@ -146,11 +146,12 @@ class GenServer(OwnProcess):
 
     def handle_message(self, message: Any) -> None:
         """One turn of the server. Called by the scheduler."""
-        if self._timer is not None and not (self._sys is not None and self._sys.suspended):
+        system = self._sys
+        if self._timer is not None and type(message) is not _TimedOut and not (system is not None and system.suspended):
+            # Any message takes the time-out back, also where its own message stands in the mailbox already.
             self._timer.cancel()
             self._timer = None
             self._timeout_number += 1
-        system = self._sys
         if type(message) is tuple and message:
             tag = message[0]
             size = len(message)
@@ -174,6 +175,7 @@ class GenServer(OwnProcess):
         elif type(message) is _TimedOut:
             if message.number != self._timeout_number:
                 return
+            self._timer = None
             message = TIMEOUT
         if system is not None and type(message) is not tuple:
             if system.suspended:

@@ -6,7 +6,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from engines.effects import CancelTimer, Effects, Exit, SetTimer, Spawn
-from engines.guards import Elapsed, EngineBehaviour, EngineConfig, First, GuardOutput, MessageArrived, Seq, Turn, evaluate
+from engines.guards import (
+    Elapsed,
+    EngineBehaviour,
+    EngineConfig,
+    First,
+    GuardOutput,
+    MessageArrived,
+    Seq,
+    Turn,
+    evaluate,
+)
 from engines.messages import EngineID, Envelope, Message
 
 CONFIG = EngineConfig("py@127.0.0.1", "sample")
@@ -93,6 +103,6 @@ def test_every_kind_of_effect_adds_up():
 
 def test_timers_begin_turns_without_a_message():
     elapsed = Turn(CONFIG, 0, Elapsed(("a", "b")), 0.0)
-    seen = behaviour(lambda turn: GuardOutput(Seq(lambda turn, args: Effects(turn.trigger.handles))))
+    seen = behaviour(lambda turn: GuardOutput(Seq(lambda turn, args: Effects(elapsed.trigger))))
     assert elapsed.message is None
-    assert evaluate(seen, elapsed) == Effects(("a", "b"))
+    assert evaluate(seen, elapsed) == Effects(Elapsed(("a", "b")))

@@ -25,7 +25,7 @@ from erlang_bridge.terms import Atom, Pid, Reference
 NODE = Atom("beam@127.0.0.1")
 PID = Pid(NODE, 90, 0, 7)
 REFERENCE = Reference(NODE, 7, (1, 2, 3))
-BODY = (Atom("ticker"), Atom("increment"), {})
+BODY: Any = (Atom("ticker"), Atom("increment"), {})
 ENVELOPE = Atom("anoma_engine_msg")
 ME, IT = (NODE, Atom("me")), (None, Atom("ticker"))
 

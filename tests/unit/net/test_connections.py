@@ -654,7 +654,7 @@ def test_nameless_nodes_and_the_allow_list(world):
         b"\x00\x00",
         b"\x00\x05hello",
         b"\x00\x07snot_ok",
-        b"\x00\x0dn\x00\x05\x00\x00\x00\x00old@h",
+        b"\x00\x0cn\x00\x05\x00\x00\x00\x00old@h",
         b"\x00\x14N" + bytes(12) + b"\x00\x05noath",
         b"\x00\x14N" + bytes(12) + b"\x00\x05\xff\xfe@\xfd\xfc",
         b"\x00\x14N" + bytes(12) + b"\x00\xff.....",

@@ -1,0 +1,189 @@
+"""System messages from a BEAM's ``sys`` to our servers, on each release with the shape it expects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from erlang_bridge import Atom, GenServer, NoReply, Node, Pid, Reply, Stop
+from erlang_bridge.testing.beams import Beam
+from tests.servers import Counter, Crasher
+from tests.waiting import until
+
+OK = Atom("ok")
+
+
+@pytest.fixture
+def counter(node: Node) -> Pid:
+    return node.start(Counter, 5, name="counter")
+
+
+def test_get_state(beam: Beam, counter: Pid) -> None:
+    assert beam.eval("sys:get_state(P)", P=counter) == 5
+
+
+def test_get_state_of_what_has_no_term(beam: Beam, node: Node) -> None:
+    class Holder(GenServer):
+        def init(self, args: Any) -> Any:
+            return {"seen": {3, 1, 2}, "self": object()}
+
+    state = beam.eval("sys:get_state(P)", P=node.start(Holder))
+    assert state[b"seen"] == [1, 2, 3]
+    assert state[b"self"].startswith(b"<object object")
+
+
+def test_replace_state_fails_and_changes_nothing(beam: Beam, counter: Pid) -> None:
+    result = beam.eval("catch sys:replace_state(P, fun(S) -> S + 1 end)", P=counter)
+    assert result[0] is Atom("EXIT")
+    assert "callback_failed" in repr(result)
+    assert beam.eval("gen_server:call(P, read)", P=counter) == 5
+
+
+def test_get_status(beam: Beam, counter: Pid) -> None:
+    status = beam.eval("sys:get_status(P)", P=counter)
+    assert status[:3] == (Atom("status"), counter, (Atom("module"), Atom("gen_server")))
+    dictionary, running, _parent, debug, misc = status[3]
+    assert dict(dictionary)[Atom("$initial_call")] == (Atom("tests.servers.Counter"), Atom("init"), 1)
+    assert running is Atom("running")
+    assert debug == []
+    header = misc[0]
+    assert header == (Atom("header"), list(b"Status for generic server counter"))
+    assert misc[2] == (Atom("data"), [(list(b"State"), 5)])
+
+
+def test_format_status_hides_secrets(beam: Beam, node: Node) -> None:
+    class Vault(Counter):
+        def format_status(self, status: dict[str, Any]) -> dict[str, Any]:
+            return {**status, "state": Atom("hidden")}
+
+    status = beam.eval("sys:get_status(P)", P=node.start(Vault, 42))
+    assert status[3][4][2] == (Atom("data"), [(list(b"State"), Atom("hidden"))])
+
+
+def test_suspend_and_resume_keep_the_order(beam: Beam, counter: Pid) -> None:
+    assert beam.eval("sys:suspend(P)", P=counter) is OK
+    beam.eval("[gen_server:cast(P, {add, N}) || N <- [1, 2, 3]], ok", P=counter)
+    pending = beam.begin("gen_server:call(P, read)", P=counter)
+    status = beam.eval("sys:get_status(P)", P=counter)
+    assert status[3][1] is Atom("suspended")
+    assert beam.eval("sys:get_state(P)", P=counter) == 5
+    assert not pending.ready()
+    assert beam.eval("sys:resume(P)", P=counter) is OK
+    assert pending.result() == 11
+
+
+def test_suspended_server_ends_with_its_parent(beam: Beam, node: Node) -> None:
+    shell = beam.shell()
+    source = "{ok, P} = erpc:call(N, pyanoma, start_link, [crasher, 0]), sys:suspend(P), P"
+    pid = shell.eval(source, N=node.name)
+    shell.end()
+    assert until(lambda: not node.is_alive(pid))
+
+
+def test_change_code(beam: Beam, node: Node) -> None:
+    class Versioned(Counter):
+        def code_change(self, old_version: Any, state: Any, extra: Any) -> Any:
+            if extra is Atom("refuse"):
+                raise RuntimeError("not from that version")
+            return state + extra
+
+    pid = node.start(Versioned, 1)
+    running = beam.eval("catch sys:change_code(P, 'mod', vsn, 10)", P=pid)
+    assert running == (Atom("error"), (Atom("unknown_system_msg"), (Atom("change_code"), Atom("mod"), Atom("vsn"), 10)))
+    assert beam.eval("sys:suspend(P), sys:change_code(P, 'mod', vsn, 10)", P=pid) is OK
+    failed = beam.eval("sys:change_code(P, 'mod', vsn, refuse)", P=pid)
+    assert failed[0] is Atom("error")
+    assert failed[1][0] == (Atom("RuntimeError"), b"not from that version")
+    assert beam.eval("sys:resume(P), gen_server:call(P, read)", P=pid) == 11
+
+
+def test_statistics_and_log(beam: Beam, counter: Pid) -> None:
+    assert beam.eval("sys:statistics(P, get)", P=counter) == (OK, Atom("no_statistics"))
+    assert beam.eval("sys:statistics(P, true)", P=counter) is OK
+    assert beam.eval("sys:log(P, {true, 4})", P=counter) is OK
+    beam.eval("gen_server:call(P, {add, 1}), gen_server:cast(P, {add, 1}), gen_server:call(P, read)", P=counter)
+    _, statistics = beam.eval("sys:statistics(P, get)", P=counter)
+    values = {key.name: value for key, value in statistics}
+    assert (values["messages_in"], values["messages_out"]) == (3, 2)
+    assert len(values["start_time"]) == 2
+    _, events = beam.eval("sys:log(P, get)", P=counter)
+    assert [event[0].name for event in events] == ["in", "noreply", "in", "out"]
+    assert events[-1][:2] == (Atom("out"), 7)
+    assert beam.eval("sys:no_debug(P), sys:statistics(P, get)", P=counter) == (OK, Atom("no_statistics"))
+
+
+def test_install_is_refused(beam: Beam, counter: Pid) -> None:
+    assert beam.eval("catch sys:install(P, {fun(S, _, _) -> S end, 0})", P=counter) is Atom("unknown_debug")
+
+
+def test_a_peer_cannot_have_files_written(beam: Beam, counter: Pid, tmp_path: Any) -> None:
+    path = str(tmp_path / "debug.log")
+    assert beam.eval("sys:log_to_file(P, F)", P=counter, F=[ord(c) for c in path]) == (
+        Atom("error"),
+        Atom("open_file"),
+    )
+    assert not (tmp_path / "debug.log").exists()
+
+
+def test_terminate(beam: Beam, node: Node, counter: Pid) -> None:
+    shell = beam.shell()
+    pid = node.start(Crasher, (Atom("tell"), shell.pid))
+    assert shell.eval("sys:terminate(P, shutdown)", P=pid) is OK
+    assert shell.eval("receive M -> M after 3000 -> nothing end") == (Atom("terminate"), Atom("shutdown"))
+    assert until(lambda: not node.is_alive(pid))
+    assert beam.eval("gen_server:stop(P)", P=counter) is OK
+
+
+def test_unknown_system_message(beam: Beam, counter: Pid) -> None:
+    source = "R = make_ref(), P ! {system, {self(), R}, dance}, receive {R, A} -> A after 3000 -> nothing end"
+    assert beam.eval(source, P=counter) == (Atom("error"), (Atom("unknown_system_msg"), Atom("dance")))
+
+
+# -- what callbacks return --------------------------------------------------------------------
+
+
+class Talkative(GenServer):
+    """One request for each thing that a callback may return."""
+
+    def handle_call(self, request: Any, caller: Any, state: Any) -> Any:
+        match request:
+            case Atom("timeout"):
+                return Reply(OK, state, timeout_s=0.05)
+            case Atom("continue"):
+                return Reply(OK, state, continue_with=(Atom("more"), caller[0]))
+            case Atom("bad"):
+                return Atom("nonsense")
+            case Atom("stop_without_reply"):
+                return Stop(Atom("stopped"), state)
+            case Atom("state"):
+                return Reply(state, state)
+        return None
+
+    def handle_info(self, message: Any, state: Any) -> Any:
+        return NoReply((Atom("info"), message))
+
+    def handle_continue(self, continue_with: Any, state: Any) -> Any:
+        return NoReply((Atom("continued"), continue_with[0]))
+
+
+def test_timeout_and_continue(beam: Beam, node: Node) -> None:
+    pid = node.start(Talkative)
+    source = "gen_server:call(P, timeout), timer:sleep(200), gen_server:call(P, state)"
+    assert beam.eval(source, P=pid) == (Atom("info"), Atom("timeout"))
+    # A message that comes first takes the time-out back.
+    source = "gen_server:call(P, timeout), P ! other, timer:sleep(200), gen_server:call(P, state)"
+    assert beam.eval(source, P=pid) == (Atom("info"), Atom("other"))
+    assert beam.eval("gen_server:call(P, continue), gen_server:call(P, state)", P=pid) == (
+        Atom("continued"),
+        Atom("more"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [("bad", (Atom("bad_return_value"), Atom("nonsense"))), ("stop_without_reply", Atom("stopped"))],
+)
+def test_ends_by_return_value(beam: Beam, node: Node, request_: str, reason: Any) -> None:
+    result = beam.eval(f"catch gen_server:call(P, {request_})", P=node.start(Talkative))
+    assert result[1][0] == reason
