@@ -71,7 +71,7 @@ _u32x2: Final = struct.Struct(">II").unpack_from
 _u32x2_u8: Final = struct.Struct(">IIB").unpack_from
 _u32x3: Final = struct.Struct(">III").unpack_from
 _u64_u32: Final = struct.Struct(">QI").unpack_from
-_words: Final = [struct.Struct(f">{count}I").unpack_from for count in range(MAX_REFERENCE_WORDS + 1)]
+_words: Final = [struct.Struct(f">{count}I").unpack_from for count in range(MAX_REFERENCE_WORDS + 2)]
 
 # What the container on top is.
 _ROOT: Final = 0
@@ -83,11 +83,16 @@ _MAP_COMPOUND: Final = 5  # some key is a container
 _FUN: Final = 6
 _RECORD: Final = 7
 
+_new: Final = object.__new__
+# What is known to be lawful need not go through ``__init__``.
+_set_elements: Final = ImproperList.elements.__set__  # type: ignore[attr-defined]
+_set_tail: Final = ImproperList.tail.__set__
+
 _MAX_CACHED: Final = 4096
 _atoms: Final[dict[bytes, Any]] = {}
 """Encoded atom, tag included -> value. Only saves time: emptied when full."""
-_pids: Final[dict[bytes, Pid]] = {}
-"""Encoded NEW_PID_EXT -> value, likewise."""
+_identifiers: Final[dict[bytes, Any]] = {}
+"""Encoded NEW_PID_EXT or NEWER_REFERENCE_EXT -> value, likewise: the same few come again and again."""
 
 
 def decode(
@@ -203,14 +208,18 @@ def decode_within(data: bytes, offset: int, end: int, structs: Mapping[Atom, Str
                     pos += 1
                 elif tag == NEW_PID_EXT:
                     after = pos + 15 + data[pos + 2]  # if its node is a SMALL_ATOM_UTF8_EXT
-                    pid = _pids.get(data[pos:after])
-                    if pid is None:
-                        pid, after = _new_pid(data, pos)
-                    items.append(pid)
+                    value = _identifiers.get(data[pos:after])
+                    if value is None:
+                        value, after = _new_pid(data, pos)
+                    items.append(value)
                     pos = after
                 elif tag == NEWER_REFERENCE_EXT:
-                    reference, pos = _newer_reference(data, pos)
-                    items.append(reference)
+                    after = pos + 9 + data[pos + 4] + 4 * data[pos + 2]  # likewise
+                    value = _identifiers.get(data[pos:after])
+                    if value is None:
+                        value, after = _newer_reference(data, pos)
+                    items.append(value)
+                    pos = after
                 elif tag == MAP_EXT:
                     if kind == _MAP and left & 1:
                         kind = _MAP_COMPOUND
@@ -312,7 +321,12 @@ def decode_within(data: bytes, offset: int, end: int, structs: Mapping[Atom, Str
                 return items[0], pos
             elif kind == _IMPROPER:
                 tail = items.pop()
-                value = ImproperList(items, tail) if items else tail
+                if items:
+                    value = _new(ImproperList)
+                    _set_elements(value, tuple(items))
+                    _set_tail(value, tail)
+                else:
+                    value = tail
             elif kind == _MAP_COMPOUND:
                 value = _compound_map(items, pos)
                 if structs:
@@ -387,16 +401,21 @@ def _new_pid(data: bytes, pos: int) -> tuple[Pid, int]:
     pid = Pid(node, id, serial, creation)
     after += 12
     if data[pos + 1] == SMALL_ATOM_UTF8_EXT:
-        _remember(_pids, data[pos:after], pid)
+        _remember(_identifiers, data[pos:after], pid)
     return pid, after
 
 
 def _newer_reference(data: bytes, pos: int) -> tuple[Reference, int]:
     count = _u16(data, pos + 1)[0]
-    node, after = _node(data, pos + 3)
     if not 1 <= count <= MAX_REFERENCE_WORDS:
         raise EtfDecodeError(pos, NEWER_REFERENCE_EXT, f"a reference of {count} words")
-    return Reference(node, _u32(data, after)[0], _words[count](data, after + 4)), after + 4 + 4 * count
+    node, after = _node(data, pos + 3)
+    creation, *words = _words[count + 1](data, after)
+    reference = Reference(node, creation, tuple(words))
+    after += 4 + 4 * count
+    if data[pos + 3] == SMALL_ATOM_UTF8_EXT:
+        _remember(_identifiers, data[pos:after], reference)
+    return reference, after
 
 
 # -- lists of integers ------------------------------------------------------------------------

@@ -75,8 +75,8 @@ _EXPORT: Final = bytes((EXPORT_EXT,))
 _CONSTANTS: Final = {None: Atom("nil").etf, True: Atom("true").etf, False: Atom("false").etf}
 _MAX_SIZE: Final = (1 << 32) - 1
 
-_UNMIXABLE_KEYS: Final = ({Atom}, {bytes}, {str}, {int}, {Atom, bytes}, {Atom, int}, {Pid}, {Reference})
-"""Sets of key types among which no two different keys of a dict are the same term."""
+_APART: Final = frozenset((bytes, int, float, Atom, Pid, Reference, Port))
+"""Types among whose values no two different keys of a dict are the same term."""
 
 _CYCLE_DEPTH: Final = 10_000
 """From this depth on it is worth finding out whether a container contains itself."""
@@ -88,6 +88,9 @@ class _Refused(Exception):
     def __init__(self, value: object, what: str) -> None:
         self.value = value
         self.what = what
+
+    def located(self, term: Any) -> EtfEncodeError:
+        return EtfEncodeError(path_to(term, self.value), self.value, self.what)
 
 
 def encode(term: Any) -> bytes:
@@ -101,7 +104,10 @@ def encode(term: Any) -> bytes:
         b'\\x83h\\x02w\\x02oka\\x01'
     """
     out = [b"\x83"]
-    encode_into(out, term)
+    try:
+        _walk(out, term)
+    except _Refused as refused:
+        raise refused.located(term) from None
     return b"".join(out)
 
 
@@ -123,12 +129,12 @@ def encode_into(out: list[bytes], term: Any) -> None:
         EtfEncodeError: as `encode`; `out` is then of no use.
     """
     try:
-        _walk(out.append, term)
+        _walk(out, term)
     except _Refused as refused:
-        raise EtfEncodeError(path_to(term, refused.value), refused.value, refused.what) from None
+        raise refused.located(term) from None
 
 
-def _walk(append: Callable[[bytes], None], term: Any) -> None:
+def _walk(out: list[bytes], term: Any) -> None:
     stack: list[tuple[Iterator[Any], bytes]] = []
     items: Iterator[Any] = iter((term,))
     tail = b""
@@ -139,60 +145,61 @@ def _walk(append: Callable[[bytes], None], term: Any) -> None:
             for item in items:
                 kind = type(item)
                 if kind is Atom:
-                    append(item.etf)
+                    out.append(item.etf)
                 elif kind is int:
                     if 0 <= item <= 255:
-                        append(_SMALL_INTEGERS[item])
+                        out.append(_SMALL_INTEGERS[item])
                     elif -0x8000_0000 <= item <= 0x7FFF_FFFF:
-                        append(_tag_i32(INTEGER_EXT, item))
+                        out.append(_tag_i32(INTEGER_EXT, item))
                     else:
-                        append(_big(item))
+                        out.append(_big(item))
                 elif kind is bytes:
-                    append(_binary_head(item))
-                    append(item)
+                    out.append(_binary_head(item))
+                    out.append(item)
                 elif kind is tuple:
                     size = len(item)
-                    append(_SMALL_TUPLES[size] if size <= 255 else _large_tuple_head(item))
+                    out.append(_SMALL_TUPLES[size] if size <= 255 else _large_tuple_head(item))
                     stack.append((items, tail))
                     items = iter(item)
                     tail = b""
                     break
                 elif kind is list:
                     if not item:
-                        append(_NIL)
+                        out.append(_NIL)
                         continue
                     if type(item[0]) is int:
                         integers = _integers(item)
                         if integers is not None:
-                            append(integers)
+                            out.append(integers)
                             continue
-                    append(_tag_u32(LIST_EXT, len(item)))
+                    out.append(_tag_u32(LIST_EXT, len(item)))
                     stack.append((items, tail))
                     items = iter(item)
                     tail = _NIL
                     break
                 elif kind is str:
                     utf8 = _utf8(item)
-                    append(_binary_head(utf8))
-                    append(utf8)
+                    out.append(_binary_head(utf8))
+                    out.append(utf8)
                 elif kind is dict:
-                    if set(map(type, item)) not in _UNMIXABLE_KEYS:
+                    if not _APART.issuperset(map(type, item)) and set(map(type, item)) != {str}:
                         _check_keys(item)
-                    append(_tag_u32(MAP_EXT, len(item)))
+                    out.append(_tag_u32(MAP_EXT, len(item)))
                     stack.append((items, tail))
                     items = chain.from_iterable(item.items())
                     tail = b""
                     break
                 elif kind in _LEAVES:
-                    append(_LEAVES[kind](item))
+                    out.append(_LEAVES[kind](item))
                 else:
                     stack.append((items, tail))
                     head, items = _others(item)
-                    append(head)
+                    out.append(head)
                     tail = b""
                     break
             else:
-                append(tail)
+                if tail:
+                    out.append(tail)
                 if not stack:
                     return
                 items, tail = stack.pop()
@@ -291,16 +298,16 @@ _LEAVES: Final[dict[type, Callable[[Any], bytes]]] = {
 
 # -- lists of integers ------------------------------------------------------------------------
 
-_INT32_BYTES: Final = (3, 2, 1, 0) if sys.byteorder == "little" else (0, 1, 2, 3)
+_INT32_PLACES: Final = (3, 2, 1, 0) if sys.byteorder == "little" else (0, 1, 2, 3)
 _INT32_CODE: Final = "i" if array("i").itemsize == 4 else "l"
 _LONG_LIST: Final = 32
 
 
 def _integers(items: list[Any]) -> bytes | None:
     """A whole non-empty list of integers in one piece, or None where the general loop has to do it."""
-    if set(map(type, items)) != {int}:
-        return None
     count = len(items)
+    if count > 1 and set(map(type, items)) != {int}:
+        return None
     try:
         octets = bytes(items)
     except ValueError:
@@ -317,17 +324,23 @@ def _integers(items: list[Any]) -> bytes | None:
         native = array(_INT32_CODE, items).tobytes()
     except OverflowError:
         return None
+    places = [native[place::4] for place in _INT32_PLACES]
     wide = bytearray(bytes((INTEGER_EXT, 0, 0, 0, 0)) * count)
-    for place, source in enumerate(_INT32_BYTES, 1):
-        wide[place::5] = native[source::4]
-    small = [index for index, value in enumerate(items) if 0 <= value <= 255]
+    for index, octets in enumerate(places, 1):
+        wide[index::5] = octets
+    # Those of 0..255 have a shorter form; their three higher bytes are 0.
+    high = int.from_bytes(places[0]) | int.from_bytes(places[1]) | int.from_bytes(places[2])
+    marks = high.to_bytes(count)
+    small = marks.count(0)
     if not small:
         return _tag_u32(LIST_EXT, count) + wide + _NIL
+    if small > count // 8:
+        return None
     pieces: list[bytes | bytearray] = [_tag_u32(LIST_EXT, count)]
     start = 0
-    for index in small:
-        if start != index:
-            pieces.append(wide[start * 5 : index * 5])
+    for _ in range(small):
+        index = marks.index(0, start)
+        pieces.append(wide[start * 5 : index * 5])
         pieces.append(_SMALL_INTEGERS[items[index]])
         start = index + 1
     pieces.append(wide[start * 5 :])
@@ -355,7 +368,7 @@ def _others(item: Any) -> tuple[bytes, Iterator[Any]]:
         return b"", iter((plain,))
     out: list[bytes] = []
     try:
-        _walk(out.append, plain)
+        _walk(out, plain)
     except _Refused as refused:
         raise _Refused(item, refused.what) from None
     return b"".join(out), iter(())

@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Any, Final
 
 from erlang_bridge.errors import EtfDecodeError, EtfEncodeError, RemoteProtocolError, brief
-from erlang_bridge.etf.decoder import _atoms, _new_pid, _newer_reference, _pids, decode_within
+from erlang_bridge.etf.decoder import _atoms, _identifiers, _new_pid, _newer_reference, decode_within
 from erlang_bridge.etf.encoder import encode_into
 from erlang_bridge.etf.opcodes import (
     BAD_TERM,
@@ -30,6 +30,8 @@ from erlang_bridge.etf.opcodes import (
 from erlang_bridge.etf.structs import StructCodec, default_structs
 from erlang_bridge.etf.tags import (
     NEW_PID_EXT,
+    NEWER_REFERENCE_EXT,
+    SMALL_ATOM_UTF8_EXT,
     SMALL_INTEGER_EXT,
     SMALL_TUPLE_EXT,
     VERSION,
@@ -70,6 +72,11 @@ _DESTINATIONS: Final[dict[int, tuple[int, type]]] = {
     DOP_ALIAS_SEND: (2, Reference),
 }
 """Operation -> where in its control tuple the destination stands, and what it is."""
+_HEADS: Final = {
+    bytes((SMALL_TUPLE_EXT, OPERATIONS[operation].arities[0], SMALL_INTEGER_EXT, operation)): operation
+    for operation in _DESTINATIONS
+}
+"""The usual beginnings of their control tuples."""
 
 
 def encode_signal(control: tuple[Any, ...], payload: Any = NO_PAYLOAD, pass_through: bool = False) -> bytes:
@@ -192,12 +199,17 @@ def _fragment(data: bytes, start: int, end: int) -> Signal:
 
 def _signal(data: bytes, start: int, end: int, pass_through: bool, structs: Mapping[Atom, StructCodec]) -> Signal:
     """The control message at `start` and the payload after it."""
-    try:
-        operation, control, after = _destination(data, start, end) or _control(data, start, end)
-    except EtfDecodeError as error:
-        raise RemoteProtocolError(f"a control message that is not a term: {error}") from error
-    if not OPERATIONS[operation].has_payload:
-        return operation, control, NO_PAYLOAD
+    operation = _HEADS.get(data[start : start + 4])
+    found = None if operation is None else _destination(data, start + 4, end, operation)
+    if found is None or operation is None:
+        try:
+            operation, control, after = _control(data, start, end)
+        except EtfDecodeError as error:
+            raise RemoteProtocolError(f"a control message that is not a term: {error}") from error
+        if not OPERATIONS[operation].has_payload:
+            return operation, control, NO_PAYLOAD
+    else:
+        control, after = found
     if pass_through:
         if data[after : after + 1] != _VERSION:
             raise RemoteProtocolError(f"{OPERATIONS[operation].name} whose payload does not begin with 131")
@@ -210,48 +222,45 @@ def _signal(data: bytes, start: int, end: int, pass_through: bool, structs: Mapp
         return BAD_TERM, (operation, control), error
 
 
-def _destination(data: bytes, start: int, end: int) -> tuple[int, Any, int] | None:
-    """Operation, destination and end of a control message in its usual form; None if it is any other."""
+def _destination(data: bytes, pos: int, end: int, operation: int) -> tuple[Any, int] | None:
+    """Destination and end of a message's control tuple, from behind the opcode; None if it is not in the usual form."""
     try:
-        if data[start] != SMALL_TUPLE_EXT or data[start + 2] != SMALL_INTEGER_EXT:
-            return None
-        operation = data[start + 3]
-        pos = start + 4
         if operation == DOP_SEND:
-            if data[start + 1] != 3 or data[pos : pos + 2] != b"w\0":
+            if data[pos] != SMALL_ATOM_UTF8_EXT or data[pos + 1]:
                 return None
             pos += 2
-        elif operation in (DOP_SEND_SENDER, DOP_ALIAS_SEND, DOP_REG_SEND):
+        else:
             # The sender is stepped over: only its node has to be known as an atom.
-            if data[start + 1] != (4 if operation == DOP_REG_SEND else 3) or data[pos] != NEW_PID_EXT:
-                return None
             after = pos + 3 + data[pos + 2]
-            if data[pos + 1 : after] not in _atoms:
+            if data[pos] != NEW_PID_EXT or data[pos + 1 : after] not in _atoms:
                 return None
             pos = after + 12
-        else:
-            return None
         destination: Any
-        if operation == DOP_REG_SEND:
-            if data[pos : pos + 2] != b"w\0":
+        if operation == DOP_ALIAS_SEND:
+            if data[pos] != NEWER_REFERENCE_EXT:
+                return None
+            after = pos + 9 + data[pos + 4] + 4 * data[pos + 2]
+            destination = _identifiers.get(data[pos:after])
+            if destination is None:
+                destination, after = _newer_reference(data, pos)
+        elif operation == DOP_REG_SEND:
+            if data[pos] != SMALL_ATOM_UTF8_EXT or data[pos + 1]:
                 return None
             pos += 2
             after = pos + 2 + data[pos + 1]
             destination = _atoms.get(data[pos:after])
             if type(destination) is not Atom:
                 return None
-        elif operation == DOP_ALIAS_SEND:
-            destination, after = _newer_reference(data, pos)
         else:
             after = pos + 15 + data[pos + 2]
-            destination = _pids.get(data[pos:after])
+            destination = _identifiers.get(data[pos:after])
             if destination is None:
                 if data[pos] != NEW_PID_EXT:
                     return None
                 destination, after = _new_pid(data, pos)
-    except (IndexError, struct.error):
+    except (IndexError, struct.error, EtfDecodeError):
         return None
-    return None if after > end else (operation, destination, after)
+    return None if after > end else (destination, after)
 
 
 def _control(data: bytes, start: int, end: int) -> tuple[int, Any, int]:

@@ -157,8 +157,8 @@ class Locker(GenServer):
         self._known: dict[Atom, None] = {}
         self._just_synced = False
 
-    def handle_call(self, request: Any, caller: Any, state: Any) -> Any:
-        return None
+    def handle_call(self, request: Any, caller: Any, state: Any) -> NoReply:
+        return self._go_on()
 
     def handle_cast(self, message: Any, state: Any) -> NoReply:
         return self._go_on()
@@ -207,7 +207,8 @@ class Locker(GenServer):
         candidate = self._candidates.get(his.node)
         if candidate is None or invitation.my_tag not in (candidate.my_tag, None):
             # Straight to the locker, and without a tag: we know of no session to name.
-            self.send(his, (LOCK_SET, self.pid, False, list(self._known)))
+            if is_connected(self.node, his.node):
+                self.send(his, (LOCK_SET, self.pid, False, list(self._known)))
             return
         lock_id = lockers_lock_id(self.pid, his)
         is_set = self._lock_partition(lock_id, ())
@@ -325,7 +326,7 @@ class Registrar(GenServer):
 
     def handle_call(self, request: Any, caller: Any, state: Any) -> Any:
         if type(request) is not Transaction:
-            return None
+            return NoReply(state)
         lock_id = (GLOBAL, self.pid)
         nodes = self._lock_known(lock_id)
         try:

@@ -2,8 +2,8 @@
 
 ::
 
-    ~F.P.PadModC     F field width (left aligned where negative), P precision, Pad character, each may be * (taken from the arguments)
-                     Mod: t Unicode, l no strings, k maps in the order of their keys
+    ~F.P.PadModC     F field width (left aligned where negative), P precision, Pad character; each may be *, which takes
+                     it from the arguments. Mod: t Unicode, l no strings, k maps in the order of their keys
 
     ~w ~W   a term (to a depth)                  ~s      text: binary, character list, atom
     ~p ~P   a term laid out over lines           ~c      a character
@@ -19,6 +19,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Final, NoReturn
 
 from erlang_bridge.errors import BridgeError, brief
@@ -69,8 +70,8 @@ def characters(data: Any, *, latin1: bool = False) -> str:
     """Chardata as text: a binary, a deep list of binaries and code points, with a `str` anywhere.
 
     Args:
-        latin1: binaries are Latin-1 and code points at most 255 (``iolist``); else binaries are UTF-8, or Latin-1 where they are
-            not valid.
+        latin1: binaries are Latin-1 and code points at most 255 (``iolist``); else binaries are UTF-8, or Latin-1 where
+            they are not valid.
 
     Raises:
         FormatError: something else is in it.
@@ -385,13 +386,13 @@ class _Sequence:
     def _prefix(self, prefix: Any) -> str:
         if is_atom(prefix):
             return atom_name(prefix)
-        if isinstance(prefix, (list, str)):
-            return characters(prefix)
-        self._fail(f"expected a prefix, got {brief(prefix)}")
+        if not isinstance(prefix, (list, str)):
+            self._fail(f"expected a prefix, got {brief(prefix)}")
+        return characters(prefix)
 
     def _float(self) -> str:
         value = self.arguments[0]
-        if type(value) is not float or value != value or value in (float("inf"), float("-inf")):
+        if type(value) is not float or not isfinite(value):
             self._fail(f"expected a float, got {brief(value)}")
         precision = 6 if self.precision is None else self.precision
         if precision < (2 if self.control == "e" else 1):

@@ -1,12 +1,13 @@
 """Terms over several lines, as ``io:format``'s ``~p`` lays them out, and ``~w`` on one.
 
-A term becomes a tree of pieces that know how long they are on one line (`_Piece`); the layout then walks the tree and breaks the
-line where a piece does not fit. The rules, and where they are odd, are OTP's, so that a report printed here looks as it does in a
-BEAM's log:
+A term becomes a tree of pieces that know how long they are on one line (`_Piece`); the layout then walks the tree and
+breaks the line where a piece does not fit. The rules, and where they are odd, are OTP's, so that a report printed here
+looks as it does in a BEAM's log:
 
 * what fits into the rest of the line stands on it;
 * leaves fill a line one after the other, a container that does not fit starts a new one;
-* the elements of a tuple that begins with an atom stand behind that atom while there is room, else they are indented by 4, or by 1.
+* the elements of a tuple that begins with an atom stand behind that atom while there is room, else they are indented
+  by 4, or by 1.
 
 Source: stdlib ``io_lib_pretty.erl`` and ``io_lib.erl``, ``write/2``.
 """
@@ -14,10 +15,10 @@ Source: stdlib ``io_lib_pretty.erl`` and ``io_lib.erl``, ``write/2``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cmp_to_key
 from typing import Any, Final
 
-from erlang_bridge.terms import Atom, BitString, Export, Fun, ImproperList, Map, Pid, Port, Record, Reference
+from erlang_bridge.terms import Atom, BitString, ImproperList, Map, Pid, Port, Reference
+from erlang_bridge.terms.order import sort_key
 from erlang_bridge.terms.text import format_term
 
 MAX_NESTING: Final = 150
@@ -38,7 +39,12 @@ _TUPLE: Final = 3
 _TAGGED_TUPLE: Final = 4
 _MAP: Final = 5
 _PAIR: Final = 6
-_BRACKETS: Final = {_LIST: ("[", "]", "|"), _TUPLE: ("{", "}", ","), _TAGGED_TUPLE: ("{", "}", ","), _MAP: ("#{", "}", ",")}
+_BRACKETS: Final = {
+    _LIST: ("[", "]", "|"),
+    _TUPLE: ("{", "}", ","),
+    _TAGGED_TUPLE: ("{", "}", ","),
+    _MAP: ("#{", "}", ","),
+}
 
 
 class _Piece:
@@ -69,7 +75,8 @@ class TermText:
     Args:
         unicode: ``~tp`` and ``~tw``; without it atoms and lists show no character above 255.
         strings: show printable lists and binaries as text.
-        unicode_range: which characters ``~tp`` takes for printable: all of Unicode's, as ``erl +pc unicode``; else Latin-1's.
+        unicode_range: ``~tp`` takes all of Unicode's characters for printable, as ``erl +pc unicode`` does; else
+            Latin-1's.
         maps_order: ``"ordered"`` or ``"reversed"`` sorts the keys of maps; None leaves them as they are.
     """
 
@@ -196,7 +203,7 @@ class TermText:
         return _container(_LIST, 2, pieces, tail)
 
     def _elements(self, elements: Iterable[Any], depth: int) -> tuple[list[_Piece], _Piece | None]:
-        pieces = []
+        pieces: list[_Piece] = []
         for element in elements:
             if depth == 1:
                 return pieces, _DOTS
@@ -219,8 +226,7 @@ class TermText:
         pairs = term.pairs() if isinstance(term, Map) else term.items()
         if self._maps_order is None:
             return pairs
-        key = cmp_to_key(lambda one, other: _compare(one[0], other[0]))
-        return sorted(pairs, key=key, reverse=self._maps_order == "reversed")
+        return sorted(pairs, key=lambda pair: sort_key(pair[0]), reverse=self._maps_order == "reversed")
 
     def _binary(self, term: bytes | BitString, depth: int) -> _Piece:
         if isinstance(term, bytes) and not term:
@@ -323,6 +329,7 @@ _TERMS: Final = frozenset(
 
 
 def is_atom(term: Any) -> bool:
+    """Whether a term is an atom, ``true``, ``false`` and ``nil`` included."""
     return term is None or type(term) in (Atom, bool)
 
 
@@ -405,8 +412,9 @@ class _NoRoom(Exception):
 class _Layout:
     """Lays out one term.
 
-    The methods share their arguments: `column` is where a piece begins, from 1; `indentation` the blanks before a new line inside
-    it; `closing` how many brackets come right behind it; `written` how much stands on this line already, brackets of this term only.
+    The methods share their arguments: `column` is where a piece begins, from 1; `indentation` the blanks before a new
+    line inside it; `closing` how many brackets come right behind it; `written` how much of the term stands on this line
+    already.
     """
 
     def __init__(self, line_length: int, whole: _Piece, column: int) -> None:
@@ -429,10 +437,9 @@ class _Layout:
         kind = piece.kind
         if kind == _LEAF or self._fits(piece.length, column, closing, written):
             return _one_line(piece)
-        if kind == _LIST:
-            return f"[{self._elements(piece.content, piece.tail, column + 1, indentation + 1, closing, '|', written + 1)}]"
-        if kind == _TUPLE:
-            return f"{{{self._elements(piece.content, piece.tail, column + 1, indentation + 1, closing, ',', written + 1)}}}"
+        if kind in (_LIST, _TUPLE):
+            opening, end, bar = _BRACKETS[kind]
+            return f"{opening}{self._elements(piece, column + 1, indentation + 1, closing, bar, written + 1)}{end}"
         if kind == _TAGGED_TUPLE:
             return f"{{{self._tagged(piece, column, indentation, closing, written + 1)}}}"
         if kind == _MAP:
@@ -447,22 +454,26 @@ class _Layout:
         if 0 < self._tag_indentation < behind_tag:
             by = self._tag_indentation
             return tag.content + self._tail(
-                others, piece.tail, column + by, column + behind_tag, indentation + by, closing, ",", written + tag.length
+                others,
+                piece.tail,
+                column + by,
+                column + behind_tag,
+                indentation + by,
+                closing,
+                ",",
+                written + tag.length,
             )
+        rest = _Piece(_TUPLE, 0, others, piece.tail)
         return f"{tag.content}," + self._elements(
-            others, piece.tail, column + behind_tag, indentation + behind_tag, closing, ",", written + tag.length + 1
+            rest, column + behind_tag, indentation + behind_tag, closing, ",", written + tag.length + 1
         )
 
-    def _elements(
-        self, pieces: list[_Piece], tail: _Piece | None, column: int, indentation: int, closing: int, bar: str, written: int
-    ) -> str:
-        if not pieces:
+    def _elements(self, piece: _Piece, column: int, indentation: int, closing: int, bar: str, written: int) -> str:
+        if not piece.content:
             return "..."
-        last = len(pieces) == 1
-        text, width = self._element(pieces[0], column, indentation, closing + 1 if last else 0, written)
-        return text + self._tail(
-            pieces[1:], tail, column, column + width, indentation, closing, bar, written + width
-        )
+        first, *others = piece.content
+        text, width = self._element(first, column, indentation, 0 if others else closing + 1, written)
+        return text + self._tail(others, piece.tail, column, column + width, indentation, closing, bar, written + width)
 
     def _tail(
         self,
@@ -562,7 +573,7 @@ class _Layout:
     # -- is there room for this indentation? ------------------------------------------------------
 
     def _try(self, piece: _Piece, by: int, column: int, closing: int, written: int) -> None:
-        """Raise `_NoRoom` if elements indented `by` (or behind their tag, where -1) would begin beyond the middle of the line."""
+        """Raise `_NoRoom` if elements indented `by` (-1: behind their tag) would begin beyond mid-line."""
         kind = piece.kind
         if kind in (_LEAF, _BYTES) or self._fits(piece.length, column, closing, written):
             return
@@ -649,67 +660,7 @@ class _Layout:
 
 def _is_flat(pair: _Piece) -> bool:
     key, value = pair.content
-    return key.kind == _LEAF and value.kind == _LEAF
-
-
-# -- order of keys ----------------------------------------------------------------------------
-
-
-def _rank(term: Any) -> int:
-    if isinstance(term, (int, float)) and not isinstance(term, bool):
-        return 0
-    for number, kinds in enumerate(_ORDER, 1):
-        if isinstance(term, kinds):
-            return number
-    return 8 if isinstance(term, list) and not term else 9 if isinstance(term, (list, ImproperList)) else 10
-
-
-_ORDER: Final[tuple[Any, ...]] = (
-    (Atom, bool, type(None)),
-    Reference,
-    (Fun, Export),
-    Port,
-    Pid,
-    (tuple, Record),
-    (dict, Map),
-)
-
-
-def _compare(one: Any, other: Any) -> int:
-    """Erlang's order of terms, as it is among the keys of a map: integers before floats."""
-    one, other = _plain(one), _plain(other)
-    rank, other_rank = _rank(one), _rank(other)
-    if rank != other_rank:
-        return -1 if rank < other_rank else 1
-    if rank == 0:
-        keys: tuple[Any, Any] = ((isinstance(one, float), one), (isinstance(other, float), other))
-    elif rank == 1:
-        keys = (atom_name(one), atom_name(other))
-    elif rank == 6 and isinstance(one, tuple) and isinstance(other, tuple):
-        if len(one) != len(other):
-            return -1 if len(one) < len(other) else 1
-        return _compare_all(one, other)
-    elif rank == 9:
-        return _compare_all(_flat(one), _flat(other)) or (len(_flat(one)) > len(_flat(other))) - (
-            len(_flat(one)) < len(_flat(other))
-        )
-    elif isinstance(one, bytes) and isinstance(other, bytes):
-        keys = (one, other)
-    else:
-        keys = (format_term(one), format_term(other))
-    return int(keys[0] > keys[1]) - int(keys[0] < keys[1])
-
-
-def _compare_all(one: Iterable[Any], other: Iterable[Any]) -> int:
-    for left, right in zip(one, other, strict=False):
-        result = _compare(left, right)
-        if result:
-            return result
-    return 0
-
-
-def _flat(term: Any) -> list[Any]:
-    return [*term.elements, term.tail] if isinstance(term, ImproperList) else term
+    return bool(key.kind == _LEAF and value.kind == _LEAF)
 
 
 def atom_name(term: Any) -> str:

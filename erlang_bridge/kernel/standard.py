@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from erlang_bridge.errors import ErlangError
+from erlang_bridge.kernel import process_info
 from erlang_bridge.kernel.callables import RemoteCall
 from erlang_bridge.otp.gen_server import GenServer, start_server
 from erlang_bridge.process import Waiter
@@ -22,6 +23,9 @@ def export_standard(node: Any) -> None:
     export("erlang", "node", lambda: node.name)
     export("erlang", "whereis", lambda name: _pid_or_undefined(node.whereis(name)))
     export("erlang", "is_process_alive", node.is_alive)
+    export("erlang", "processes", lambda: process_info.processes(node.table), arity=0)
+    export("erlang", "process_info", lambda pid: process_info.process_info(node.table, pid), arity=1)
+    export("erlang", "process_info", lambda pid, items: process_info.process_info(node.table, pid, items), arity=2)
 
 
 def _pid_or_undefined(pid: Pid | None) -> Any:

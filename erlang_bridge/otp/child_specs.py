@@ -190,7 +190,7 @@ class ChildSpec:
             permanent = (Atom("restart"), Atom(restart))
             raise InvalidSpec((Atom("bad_combination"), [permanent, (Atom("significant"), True)]))
         if not isinstance(significant, bool):
-            raise InvalidSpec((Atom("invalid_significant"), significant))
+            raise InvalidSpec((Atom("invalid_significant"), _shown(significant)))
         set_once(self, "significant", significant)
         if type is None:
             type = "supervisor" if _behaviour(start) == "supervisor" else "worker"  # noqa: A001

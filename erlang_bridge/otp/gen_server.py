@@ -152,37 +152,42 @@ class GenServer(OwnProcess):
             self._timer.cancel()
             self._timer = None
             self._timeout_number += 1
-        if type(message) is tuple and message:
-            tag = message[0]
-            size = len(message)
-            if tag is SYSTEM and size == 3 and gen.is_caller(message[1]):
-                self._guarded(message, sys_protocol.handle_system_message, self, message[1], message[2])
-                return
-            if tag is EXIT and size == 3 and message[1] == self._process.parent:
-                self._terminate(message[2], message)
-                return
-            if system is not None:
-                if system.suspended:
-                    system.waiting.append(message)
-                    return
-                system.event_in(self, message)
-            if tag is GEN_CALL and size == 3 and gen.is_caller(message[1]):
-                self._invoke(message, message[1], self.handle_call, message[2], message[1], self._state)
-                return
-            if tag is GEN_CAST and size == 2:
-                self._invoke(message, None, self.handle_cast, message[1], self._state)
-                return
-        elif type(message) is _TimedOut:
-            if message.number != self._timeout_number:
-                return
-            self._timer = None
-            message = TIMEOUT
-        if system is not None and type(message) is not tuple:
+        tag = message[0] if type(message) is tuple and message else None
+        if tag is SYSTEM and len(message) == 3 and gen.is_caller(message[1]):
+            self._guarded(message, sys_protocol.handle_system_message, self, message[1], message[2])
+            return
+        if tag is EXIT and len(message) == 3 and message[1] == self._process.parent:
+            self._terminate(message[2], message)
+            return
+        if system is not None:
             if system.suspended:
                 system.waiting.append(message)
                 return
-            system.event_in(self, message)
-        self._invoke(message, None, self.handle_info, message, self._state)
+            if type(message) is not _TimedOut:
+                system.event_in(self, message)
+        caller: gen.Caller | None = None
+        callback: Callable[..., Any]
+        try:
+            if tag is GEN_CALL and len(message) == 3 and gen.is_caller(message[1]):
+                caller = message[1]
+                callback = self.handle_call
+                result = callback(message[2], caller, self._state)
+            elif tag is GEN_CAST and len(message) == 2:
+                callback = self.handle_cast
+                result = callback(message[1], self._state)
+            else:
+                if type(message) is _TimedOut:
+                    if message.number != self._timeout_number:
+                        return
+                    self._timer = None
+                    message = TIMEOUT
+                callback = self.handle_info
+                result = callback(message, self._state)
+            self._carry_on(result, caller, message, callback)
+        except ProcessExit:
+            raise
+        except BaseException as error:
+            self._crash(error, message)
 
     def first_turn(self) -> None:
         """Run ``init``. Called by the scheduler, before any message."""
@@ -225,38 +230,33 @@ class GenServer(OwnProcess):
         start.on_started(answer)
         process.table.exit(process, reason)
 
-    def _invoke(self, message: Any, caller: gen.Caller | None, callback: Callable[..., Any], *arguments: Any) -> None:
-        try:
-            result = callback(*arguments)
-            kind = type(result)
-            if kind is Reply and caller is not None:
+    def _carry_on(
+        self, result: Any, caller: gen.Caller | None, message: Any, callback: Callable[..., Any]
+    ) -> None:
+        """Do what a callback's result says."""
+        kind = type(result)
+        if kind is NoReply:
+            self._state = result.state
+            if self._sys is not None:
+                self._sys.event_noreply(self)
+            if result.timeout_s is not None or result.continue_with is not UNSET:
+                self._go_on(result, message)
+        elif kind is Reply and caller is not None:
+            self._state = result.state
+            self.reply(caller, result.value)
+            if result.timeout_s is not None or result.continue_with is not UNSET:
+                self._go_on(result, message)
+        elif kind is Stop:
+            if result.state is not None:
                 self._state = result.state
-                gen.reply(self._process, self._process.table, caller, result.value)
-                if self._sys is not None:
-                    self._sys.event_out(self, result.value, caller)
-                if result.timeout_s is not None or result.continue_with is not UNSET:
-                    self._go_on(result, message)
-            elif kind is NoReply:
-                self._state = result.state
-                if self._sys is not None:
-                    self._sys.event_noreply(self)
-                if result.timeout_s is not None or result.continue_with is not UNSET:
-                    self._go_on(result, message)
-            elif kind is Stop:
-                if result.state is not None:
-                    self._state = result.state
-                if result.reply is not UNSET and caller is not None:
-                    self._stop_with_reply(result, caller, message)
-                else:
-                    self._terminate(result.reason, message)
-            elif result is None:
-                raise _no_clause(self, callback, arguments)
+            if result.reply is not UNSET and caller is not None:
+                self._stop_with_reply(result, caller, message)
             else:
-                self._terminate((BAD_RETURN_VALUE, readable(result)), message)
-        except ProcessExit:
-            raise
-        except BaseException as error:
-            self._crash(error, message)
+                self._terminate(result.reason, message)
+        elif result is None:
+            raise _no_clause(self, callback, message)
+        else:
+            self._terminate((BAD_RETURN_VALUE, readable(result)), message)
 
     def _guarded(self, message: Any, callback: Callable[..., Any], *arguments: Any) -> None:
         try:
@@ -280,12 +280,16 @@ class GenServer(OwnProcess):
         if not self._process.alive:
             return
         if result.continue_with is not UNSET:
-            self._invoke(message, None, self.handle_continue, result.continue_with, self._state)
+            self._guarded(message, self._continue, result.continue_with)
         elif result.timeout_s is not None:
             self._timeout_number += 1
             self._timer = self._process.table.send_after(
                 result.timeout_s, self._process.pid, _TimedOut(self._timeout_number)
             )
+
+    def _continue(self, continue_with: Any) -> None:
+        following = self.handle_continue(continue_with, self._state)
+        self._carry_on(following, None, (Atom("continue"), continue_with), self.handle_continue)
 
     # -- the end --------------------------------------------------------------------------------
 
@@ -353,14 +357,18 @@ class GenServer(OwnProcess):
         return readable(self.format_status({"state": self._state})["state"])
 
 
-def _no_clause(server: GenServer, callback: Callable[..., Any], arguments: tuple[Any, ...]) -> ErlangError:
+def _no_clause(server: GenServer, callback: Callable[..., Any], message: Any) -> ErlangError:
     code = getattr(callback, "__code__", None)
     module = Atom(f"{type(server).__module__}.{type(server).__qualname__}"[-255:])
+    name = getattr(callback, "__name__", "callback")
     location = []
     if code is not None:
         location = [(Atom("file"), reports.charlist(code.co_filename)), (Atom("line"), code.co_firstlineno)]
-    name = Atom(getattr(callback, "__name__", "callback"))
-    return ErlangError(FUNCTION_CLAUSE, [(module, name, [readable(argument) for argument in arguments], location)])
+    arguments = [message[2], message[1]] if name == "handle_call" else [message]
+    if name in ("handle_cast", "handle_continue"):
+        arguments = [message[1]]
+    shown = [readable(argument) for argument in (*arguments, server._state)]
+    return ErlangError(FUNCTION_CLAUSE, [(module, Atom(name), shown, location)])
 
 
 def start_server(

@@ -43,8 +43,9 @@ class OwnProcess:
         gen.cast(self._process, self._process.table, destination, request)
 
     def send(self, destination: Any, message: Any) -> None:
-        table = self._process.table
-        table.send(self._process, gen.resolve(table, destination), message)
+        process = self._process
+        table = process.table
+        table.send(process, destination if type(destination) is Pid else gen.resolve(table, destination), message)
 
     def send_after(self, delay_s: float, message: Any, destination: Any = None) -> Timer:
         """Send `message` to `destination` (default: this server) in `delay_s` seconds."""

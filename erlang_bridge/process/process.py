@@ -210,7 +210,11 @@ class Process:
 
 
 class BodyProcess(Process):
-    """Runs one function from start to end on a greenlet of its own; its return is a ``normal`` exit."""
+    """Runs one function from start to end; its return is a ``normal`` exit.
+
+    Runs on a greenlet from the scheduler's pool, which stays with it for as long as it lives: a process that starts, works
+    and ends costs no new greenlet, one that waits in `receive` owns one.
+    """
 
     __slots__ = ("body",)
 
@@ -218,23 +222,25 @@ class BodyProcess(Process):
 
     def __init__(self, table: ProcessTable, pid: Pid, body: Callable[[], Any]) -> None:
         super().__init__(table, pid)
-        self.needs_greenlet = True
         self.body = body
+        self.state = READY
 
-    def resume(self) -> None:
+    def run_turn(self, worker: Worker) -> int:
+        """Run all of it; returns when it has ended."""
         if self.state != READY:
-            return
-        if self.greenlet is None:
-            scheduler = self.table.scheduler
-            self.greenlet = Worker(self._run, scheduler.hub)
-            self.greenlet.process = self
-        self.greenlet.switch()
-
-    def _run(self) -> None:
+            return 1
         self.state = RUNNING
+        self.greenlet = worker
+        self.needs_greenlet = True
+        worker.process = self
         body, self.body = self.body, None
         assert body is not None
-        self.table.run_guarded(self, body)
+        try:
+            self.table.run_guarded(self, body)
+        finally:
+            self.greenlet = None
+            worker.process = None
+        return 1
 
 
 class GuestProcess(Process):
@@ -295,7 +301,7 @@ class BehaviourProcess(Process):
         self.greenlet = worker
         worker.process = self
         left = MESSAGES_PER_TURN
-        started = time.monotonic()
+        deadline = 0.0
         try:
             if self.fresh:
                 self.fresh = False
@@ -303,17 +309,23 @@ class BehaviourProcess(Process):
                 self.instance.first_turn()
                 if self.state == DEAD:
                     return 1
-            handle_message = self.instance.handle_message
             mailbox = self.mailbox
-            while mailbox and left:
-                left -= 1
-                handle_message(mailbox.popleft())
-                if self.state == DEAD:
-                    return MESSAGES_PER_TURN - left
-                # A callback may have put messages back or replaced the mailbox.
-                mailbox = self.mailbox
-                if time.monotonic() - started > SECONDS_PER_TURN:
-                    break
+            if mailbox:
+                handle_message = self.instance.handle_message
+                while True:
+                    left -= 1
+                    handle_message(mailbox.popleft())
+                    if self.state == DEAD:
+                        return MESSAGES_PER_TURN - left
+                    # A callback may have put messages back or replaced the mailbox.
+                    mailbox = self.mailbox
+                    if not mailbox or not left:
+                        break
+                    now = time.monotonic()
+                    if not deadline:
+                        deadline = now + SECONDS_PER_TURN
+                    elif now > deadline:
+                        break
         except ProcessExit:
             return MESSAGES_PER_TURN - left
         finally:

@@ -106,7 +106,7 @@ class Scheduler:
                 turns += 1
                 self.budget -= ready.popleft().run_turn(me)
             self.turns += turns
-            if len(idle) >= IDLE_WORKERS:
+            if len(idle) >= IDLE_WORKERS or self._closed:
                 return
             idle.append(me)
             try:

@@ -24,7 +24,6 @@ from erlang_bridge.process.process import (
     DEAD,
     IDLE,
     LINKED,
-    READY,
     BehaviourProcess,
     BodyProcess,
     GuestProcess,
@@ -184,7 +183,6 @@ class ProcessTable:
         process.parent = parent
         process.group_leader = self.default_group_leader if group_leader is None else group_leader
         self.processes[pid.id] = process
-        process.state = READY
         self.scheduler.enqueue(process)
         return process
 

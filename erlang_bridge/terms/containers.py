@@ -29,12 +29,13 @@ class ImproperList(Immutable):
     tail: Any
 
     def __init__(self, elements: Iterable[Any], tail: Any) -> None:
-        set_once(self, "elements", tuple(elements))
-        set_once(self, "tail", tail)
-        if not self.elements:
+        elements = tuple(elements)
+        if not elements:
             raise ValueError("an improper list has at least one element before its tail")
         if isinstance(tail, (list, ImproperList)):
             raise ValueError(f"the tail of an improper list is not a list itself, got {tail!r}")
+        set_once(self, "elements", elements)
+        set_once(self, "tail", tail)
 
     def __eq__(self, other: object) -> bool:
         return type(other) is ImproperList and self.elements == other.elements and bool(self.tail == other.tail)
