@@ -19,6 +19,7 @@
     │   ├── BadCookie  NotAllowed  MissingFlags  LostToSimultaneous  HandshakeTimeout
     ├── ConnectionLost              an established connection ended
     ├── ConfigError                 a configuration key or flag has a wrong value
+    ├── ModuleNotPushed             a BEAM did not compile or load an Erlang module sent to it
     └── ErlangException             Erlang's three classes of exception, reason kept as a term
         ├── ErlangError  ErlangThrow
         └── ErlangExit
@@ -314,6 +315,22 @@ class ConfigError(BridgeError):
         self.value = value
         self.expected = expected
         super().__init__(f"{key}: expected {expected}, got {value!r}")
+
+
+class ModuleNotPushed(BridgeError):
+    """A BEAM did not compile or load an Erlang module that was sent to it.
+
+    Attributes:
+        module: its name.
+        node_name: the BEAM.
+        problems: what the compiler or the code server said, a line each.
+    """
+
+    def __init__(self, module: str, node_name: str, problems: tuple[str, ...]) -> None:
+        self.module = module
+        self.node_name = node_name
+        self.problems = problems
+        super().__init__(f"{node_name} does not take the module {module}: {'; '.join(problems)}")
 
 
 # -- Erlang's exceptions ----------------------------------------------------------------------

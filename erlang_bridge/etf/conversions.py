@@ -244,7 +244,7 @@ def conversion_of(annotation: Any) -> Conversion:
     if isinstance(annotation, type):
         if issubclass(annotation, Enum):
             return _choice({member.value: member for member in annotation}, f"a value of {annotation.__qualname__}")
-        if hasattr(annotation, "__erlang_term__"):
+        if hasattr(annotation, "__erlang_struct__"):
             return _struct(annotation)
     raise TypeError(f"the annotation {annotation!r} says nothing about terms; use one that does, or Any")
 
@@ -385,7 +385,7 @@ def _struct(cls: type) -> Conversion:
     def from_term(term: Any) -> Any:
         if isinstance(term, cls):
             return term
-        codec = cls.__erlang_term__.__self__  # type: ignore[attr-defined]  # set by `struct`
+        codec = cls.__erlang_struct__  # type: ignore[attr-defined]  # set by `struct`
         if type(term) is dict and term.get(STRUCT_KEY) is codec.name:  # it is not in the table of this decoder
             try:
                 return codec.decode(term)

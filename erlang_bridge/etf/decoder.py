@@ -85,8 +85,8 @@ _RECORD: Final = 7
 
 _new: Final = object.__new__
 # What is known to be lawful need not go through ``__init__``.
-_set_elements: Final = ImproperList.elements.__set__  # type: ignore[attr-defined]
-_set_tail: Final = ImproperList.tail.__set__
+_set_elements: Final = vars(ImproperList)["elements"].__set__
+_set_tail: Final = vars(ImproperList)["tail"].__set__
 
 _MAX_CACHED: Final = 4096
 _atoms: Final[dict[bytes, Any]] = {}

@@ -144,6 +144,11 @@ class StructCodec:
             ) from error
 
 
+def _term_of(value: Any) -> dict[Any, Any]:
+    codec: StructCodec = type(value).__erlang_struct__
+    return codec.encode(value)
+
+
 default_structs: Final[dict[Atom, StructCodec]] = {}
 """The structs that decoding knows where it is not given others."""
 
@@ -189,7 +194,8 @@ def struct(
             raise ValueError(f"{name} already stands for {known.cls.__module__}.{known.cls.__qualname__}")
         codec = StructCodec(atom, cls, strict=strict, exception=exception, names=names)
         into[atom] = codec
-        cls.__erlang_term__ = codec.encode  # type: ignore[attr-defined]
+        cls.__erlang_struct__ = codec  # type: ignore[attr-defined]
+        cls.__erlang_term__ = _term_of  # type: ignore[attr-defined]
         return cls
 
     return register

@@ -1,7 +1,7 @@
-"""The two processes that set the lock `GLOBAL` for a node: the locker, when partitions meet, and the registrar, for one name.
+"""The two processes that set the lock `GLOBAL`: the locker, when partitions meet, and the registrar, for one name.
 
-Whoever changes the table of names holds the lock on every member of the partition. Two nodes that have just connected belong
-to two partitions, and the locker of each has to lock both. It leads, or it follows:
+Whoever changes the table of names holds the lock on every member of the partition. Two nodes that have just connected
+belong to two partitions, and the locker of each has to lock both. It leads, or it follows:
 
 ==========  ============================================================  =======================================
 state       what it does                                                  leaves by
@@ -15,8 +15,9 @@ following   locks its partition, and answers ``lock_set`` true or false   true: 
 locked      has told the name server, which exchanges the names           cancel, at the end of the exchange: unlock
 ==========  ============================================================  =======================================
 
-Nothing here has a time limit: a node that goes, goes with its connection, and the name server then cancels. Both lockers give
-the lock the same requester (their two pids, sorted), so that neither keeps the other out of the nodes that both have to lock.
+Nothing here has a time limit: a node that goes, goes with its connection, and the name server then cancels. Both
+lockers give the lock the same requester (their two pids, sorted), so that neither keeps the other out of the nodes that
+both have to lock.
 
 Everyone locks the member with the greatest name first and asks nobody else if that fails.
 
@@ -83,11 +84,15 @@ class LockSet:
 
 @dataclass(frozen=True, slots=True)
 class KnownAdded:
+    """There are more members."""
+
     nodes: tuple[Atom, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class KnownRemoved:
+    """There is one member less."""
+
     node: Atom
 
 
@@ -120,7 +125,9 @@ def try_lock(process: Process, locks: Locks, lock_id: LockId, nodes: Iterable[At
     replies = multi_call(process, nodes, GLOBAL_NAME_SERVER, (SET_LOCK, lock_id))
     if all(reply is True for reply in replies.values()):
         return True
-    multi_call(process, [node for node, reply in replies.items() if reply is True], GLOBAL_NAME_SERVER, (DEL_LOCK, lock_id))
+    multi_call(
+        process, [node for node, reply in replies.items() if reply is True], GLOBAL_NAME_SERVER, (DEL_LOCK, lock_id)
+    )
     return False
 
 
@@ -158,10 +165,10 @@ class Locker(GenServer):
         self._just_synced = False
 
     def handle_call(self, request: Any, caller: Any, state: Any) -> NoReply:
-        return self._go_on()
+        return self._next_turn()
 
     def handle_cast(self, message: Any, state: Any) -> NoReply:
-        return self._go_on()
+        return self._next_turn()
 
     def handle_info(self, message: Any, state: Any) -> NoReply:
         match message:
@@ -175,12 +182,12 @@ class Locker(GenServer):
                 self._update_known(message)
             case Atom("timeout"):
                 self._lead()
-        return self._go_on()
+        return self._next_turn()
 
     def format_status(self, status: dict[str, Any]) -> dict[str, Any]:
         return {**status, "state": {"candidates": list(self._candidates), "known": list(self._known)}}
 
-    def _go_on(self) -> NoReply:
+    def _next_turn(self) -> NoReply:
         return NoReply(None, timeout_s=self._pause_s() if self._candidates else None)
 
     def _pause_s(self) -> float:
@@ -333,7 +340,7 @@ class Registrar(GenServer):
             result: Any = request.function(self._process, nodes)
         except ProcessExit:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # raised again in the caller
             result = error
         finally:
             unlock_boss_last(self._process, lock_id, nodes)

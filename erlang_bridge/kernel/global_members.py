@@ -1,8 +1,8 @@
 """Who is a member of this node's partition, as ``global`` sees it, and that no two partitions overlap.
 
-A member that loses another one reports it to all (``lost_connection``), each of them passes the report on, and all drop the
-lost one (``remove_connection`` to it). So it cannot be that two members do not see each other and a third sees both. The price:
-where only the connection between two was lost, the others drop both.
+A member that loses another one reports it to all (``lost_connection``), each of them passes the report on, and all drop
+the lost one (``remove_connection`` to it). So it cannot be that two members do not see each other and a third sees
+both. The price: where only the connection between two was lost, the others drop both.
 
 Source: OTP ``lib/kernel/src/global.erl``, Prevent Overlapping Partitions Algorithm.
 """
@@ -174,7 +174,7 @@ class Members:
     # -- waiting until the tables are the same --------------------------------------------------
 
     def sync(self, caller: gen.Caller, nodes: set[Atom]) -> None:
-        """Answer `caller` with ``ok`` when all `nodes` are in sync, or gone. Connects with those that are not connected."""
+        """Answer `caller` with ``ok`` when all `nodes` are in sync, or gone. Connects with them first."""
         nodes -= {self._node.name, *self.synced}
         self._waiting.append((caller, nodes))
         for name in list(nodes):

@@ -13,13 +13,13 @@ a process dies, or     nobody                      everyone sees it himself, by 
 its node goes
 =====================  ==========================  ====================================================================
 
-The parts: this server answers calls and owns the tables (`global_tables`); `global_sessions` is the exchange with one other
-node; `global_members` knows the partition and keeps it from overlapping with another; `global_locker` has the two processes
-that wait for locks. The server itself never waits: other nodes' lockers do, for its answers.
+The parts: this server answers calls and owns the tables (`global_tables`); `global_sessions` is the exchange with one
+other node; `global_members` knows the partition and keeps it from overlapping with another; `global_locker` has the two
+processes that wait for locks. The server itself never waits: other nodes' lockers do, for its answers.
 
 Connections with hidden nodes take no part. Locks can be set over them all the same, by naming the node.
 
-Source: OTP ``lib/kernel/src/global.erl``: protocol version 8, with ``connect_all`` and ``prevent_overlapping_partitions``.
+Source: OTP ``lib/kernel/src/global.erl``, version 8, with ``connect_all`` and ``prevent_overlapping_partitions``.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ from typing import Any, Final
 from erlang_bridge.kernel.global_locker import Locker, LockIsSet, LockSet, Registrar, Transaction
 from erlang_bridge.kernel.global_members import OK, VERSION, Members, NodeDown, NodeUp, NotSyncing
 from erlang_bridge.kernel.global_sessions import Exchanged, Resolution, Sessions
-from erlang_bridge.kernel.global_tables import GLOBAL, LockId, Registered, Resolve, Tables
+from erlang_bridge.kernel.global_tables import GLOBAL, LockId, Names, Registered, Resolve, Tables
 from erlang_bridge.otp import gen
 from erlang_bridge.otp.gen_server import GenServer, start_server
 from erlang_bridge.otp.results import NoReply, Reply, Stop
 from erlang_bridge.terms import Atom, Pid, Reference
+from erlang_bridge.terms.containers import exact_key
 
 log = logging.getLogger("erlang_bridge.kernel")
 
@@ -55,7 +56,7 @@ class GlobalNameServer(GenServer):
 
     trap_exit = True
 
-    names: Any
+    names: Names
     locker: Pid
     resolve_clash: Resolve
 
@@ -199,7 +200,9 @@ class GlobalNameServer(GenServer):
         self._members.leave(node)
 
     def _remove(self, node: Atom, what: str) -> None:
-        log.warning("global at node %s %s node %s in order to prevent overlapping partitions", self.node.name, what, node)
+        log.warning(
+            "global at node %s %s node %s in order to prevent overlapping partitions", self.node.name, what, node
+        )
         self._leave(node)
         self._members.expect_down(node)
 
@@ -246,12 +249,12 @@ class GlobalNameServer(GenServer):
             extra: ``[{lock, LockId}, ...]``: the lock under which that was agreed on.
         """
         allowed = self._may_insert(extra)
-        registrars = {(name, pid): node for name, pid, node in (item for item in external if _is_external(item))}
+        registrars = {exact_key(item[:2]): item[2] for item in external if _is_external(item)}
         deleted: list[Any] = []
         for operation in operations:
             match operation:
                 case (Atom("insert"), (name, Pid() as pid, method)):
-                    self._insert(name, pid, method, registrars.get((name, pid)), allowed)
+                    self._insert(name, pid, method, registrars.get(exact_key((name, pid))), allowed)
                 case (Atom("delete"), name):
                     deleted.append(name)
         for name in deleted:

@@ -1,7 +1,7 @@
 """The exchange of names between two nodes that have connected: two partitions become one.
 
-One exchange is a *session*. Each side gives it a tag, and every message carries the receiver's, so that what is left of an
-older session is known for it.
+One exchange is a *session*. Each side gives it a tag, and every message carries the receiver's, so that what is left of
+an older session is known for it.
 
 ==========  ==============================================  =====================================================
 state       entered by                                      then
@@ -14,10 +14,11 @@ resolving   ``exchange``: the smaller node settles clashes  send ``resolved``, w
                                                             his partition, and ``in_sync`` to each of them
 ==========  ==============================================  =====================================================
 
-A member who hears ``new_nodes`` changes his table, connects with the new ones and sends them ``in_sync``; that ends a session
-which is under way with its sender, since the tables are the same. ``cancel_connect``, or an ``init_connect_ack`` with tags
-that are not ours, begins a session anew. A lost connection ends one. Nothing else does, and from *locked* on the partitions
-stay locked: hence every step is taken at once, and one that fails costs the connection.
+A member who hears ``new_nodes`` changes his table, connects with the new ones and sends them ``in_sync``; that ends a
+session which is under way with its sender, since the tables are the same. ``cancel_connect``, or an
+``init_connect_ack`` with tags that are not ours, begins a session anew. A lost connection ends one. Nothing else does,
+and from *locked* on the partitions stay locked: hence every step is taken at once, and one that fails costs the
+connection.
 
 Source: OTP ``lib/kernel/src/global.erl``, Connection algorithm, version 8.
 """
@@ -94,7 +95,7 @@ class Session:
 
 
 class Sessions:
-    """The sessions of one node, at most one for each other. Belongs to the name server; all methods are called by it."""
+    """The sessions of one node, at most one with each other. Belongs to the name server, which calls the methods."""
 
     def __init__(self, server: Any, members: Members) -> None:
         self._server = server
@@ -216,9 +217,7 @@ class Sessions:
         session = self._of_message(locked.node, locked.my_tag)
         if session is not None:
             session.lock_id = locked.lock_id
-            self._members.cast(
-                session.node, (EXCHANGE, self._node.name, self._names.triples(), [], session.his_tag)
-            )
+            self._members.cast(session.node, (EXCHANGE, self._node.name, self._names.triples(), [], session.his_tag))
             self._resolve(session)
 
     def _resolve(self, session: Session) -> None:

@@ -1,7 +1,7 @@
 """What ``global`` remembers: locks, names, lost connections; and the rules that decide about them.
 
-No processes, no messages, no clock: `global_name_server` owns one `Tables`, changes it, and sets and ends the monitors that
-the tables only carry by their references.
+No processes, no messages, no clock: `global_name_server` owns one `Tables`, changes it, and sets and ends the monitors
+that the tables only carry by their references.
 
 Source: OTP ``lib/kernel/src/global.erl``.
 """
@@ -20,7 +20,6 @@ GLOBAL: Final = Atom("global")
 """The resource that stands for the table of names: whoever changes it holds this lock."""
 INSERT: Final = Atom("insert")
 DELETE: Final = Atom("delete")
-NONE: Final = Atom("none")
 
 LONGEST_BACK_OFF_MS: Final = 8000
 LOST_CONNECTION_KEPT_S: Final = 3600.0
@@ -59,12 +58,12 @@ class _Lock:
 class Locks:
     """The locks set on this node.
 
-    A lock belongs to a requester, which is any term. Several processes may hold it in the name of the same requester; it ends
-    when the last of them has deleted it or died. A process that sets it twice holds it once.
+    A lock belongs to a requester, which is any term. Several processes may hold it in the name of the same requester;
+    it ends when the last of them has deleted it or died. A process that sets it twice holds it once.
 
     Attributes:
-        global_lock_died: the lock on `GLOBAL` ended with its holder, and was not set again. What that holder asked for may
-            still be on its way, and must not be done.
+        global_lock_died: the lock on `GLOBAL` ended with its holder, and was not set again. What that holder asked
+            for may still be on its way, and must not be done.
     """
 
     def __init__(self) -> None:
@@ -212,7 +211,7 @@ Resolve = Callable[[Any, Any, Pid, Pid], Any]
 """``resolve(method, name, their_pid, our_pid)``: the pid that keeps the name, or ``none``. Raises `NotResolved`."""
 
 
-class NotResolved(Exception):  # noqa: N818  # an outcome
+class NotResolved(Exception):
     """The resolve method could not be run; the name goes to the process of the other side."""
 
 
@@ -273,8 +272,7 @@ class LostConnections:
 
 @dataclass(slots=True)
 class Tables:
-    """Everything that one start of the name server remembers beside its peers."""
+    """What one start of the name server shares with its helpers."""
 
     locks: Locks = field(default_factory=Locks)
     names: Names = field(default_factory=Names)
-    lost_connections: LostConnections = field(default_factory=LostConnections)

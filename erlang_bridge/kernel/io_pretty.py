@@ -453,7 +453,8 @@ class _Layout:
         behind_tag = tag.length + 2
         if 0 < self._tag_indentation < behind_tag:
             by = self._tag_indentation
-            return tag.content + self._tail(
+            tag_text: str = tag.content
+            return tag_text + self._tail(
                 others,
                 piece.tail,
                 column + by,

@@ -32,8 +32,8 @@ def calling_process(table: ProcessTable) -> Iterator[Process]:
 def multi_call(process: Process, nodes: Iterable[Atom], name: Atom, request: Any) -> dict[Atom, Any]:
     """Call the servers `name` on all `nodes` at once, and wait for every one of them.
 
-    Connects where there is no connection. There is no time limit of its own: a node that does not answer is given up when
-    its connection is.
+    Connects where there is no connection. There is no time limit of its own: a node that does not answer is given up
+    when its connection is.
 
     Returns:
         Node to reply; nodes that cannot be reached, or have no such server, are left out.

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from erlang_bridge.errors import ProcessExit
+from erlang_bridge.kernel import group_leader
 from erlang_bridge.kernel.callables import RemoteCall
 from erlang_bridge.otp import gen, reports
 from erlang_bridge.otp.gen_server import GenServer
@@ -18,6 +19,7 @@ from erlang_bridge.terms import Atom, Pid
 BADRPC: Final = Atom("badrpc")
 EXIT: Final = Atom("EXIT")
 REX: Final = Atom("rex")
+SEND_STDOUT_TO_CALLER: Final = Atom("send_stdout_to_caller")
 
 
 class Rex(GenServer):
@@ -74,13 +76,26 @@ class Rex(GenServer):
             except Exception as error:
                 answer((BADRPC, (EXIT, reports.exit_reason(error))))
 
-        table.add_body(body, parent=self.pid, group_leader=leader if type(leader) is Pid else None)
+        table.add_body(body, parent=self.pid)
 
     def _apply(self, client: Pid, leader: Any, module: Any, function: Any, arguments: Any, process: Any) -> Any:
-        group_leader = leader if type(leader) is Pid else None
-        if leader is Atom("send_stdout_to_caller"):
-            group_leader = self.node.stdout_to(client)
-        call = RemoteCall(self.node, process, client, group_leader)
+        """Run the function with `leader` as its group leader: a pid, ``user``, or ``send_stdout_to_caller``."""
+        own_leader, stdout = process.group_leader, None
+        if type(leader) is Pid:
+            process.group_leader = leader
+        elif leader is SEND_STDOUT_TO_CALLER:
+            process.group_leader = stdout = group_leader.start_stdout_to_caller(process, client)
+        try:
+            call = RemoteCall(self.node, process, client, process.group_leader)
+            value = self._result(call, module, function, arguments)
+        finally:
+            process.group_leader = own_leader
+        if stdout is not None:
+            # What was printed comes before the result.
+            group_leader.finish(process, stdout)
+        return value
+
+    def _result(self, call: RemoteCall, module: Any, function: Any, arguments: Any) -> Any:
         try:
             return self.node.callables.apply(call, module, function, arguments)
         except ProcessExit:

@@ -2,30 +2,65 @@
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
 
-from erlang_bridge.kernel import standard
+from erlang_bridge.kernel import group_leader, standard
+from erlang_bridge.kernel.logger_proxy import LoggerProxy
 from erlang_bridge.kernel.net_kernel import NetKernel
 from erlang_bridge.kernel.rex import Rex
-from erlang_bridge.otp.gen_server import start_server
-from erlang_bridge.terms import Atom, Pid
+from erlang_bridge.otp.gen_server import GenServer, start_server
+from erlang_bridge.terms import Atom
+
+log = logging.getLogger("erlang_bridge.kernel")
+
+OK: Final = Atom("ok")
 
 
-def start(node: Any) -> Any:
+class Kernel:
+    """The kernel processes of one node: those that are kept running, while `is_running`."""
+
+    def __init__(self) -> None:
+        self.is_running = True
+
+
+def start(node: Any) -> Kernel:
     """Start the kernel processes of `node` and fill its table of callables."""
     standard.export_standard(node)
+    kernel = Kernel()
+    # First, so that the others have a group leader.
+    _keep_running(node, kernel, Atom("user"), group_leader.User, lambda: node.streams)
+    node.table.default_group_leader = node.table.whereis(Atom("user"))
+    _keep_running(node, kernel, Atom("logger_proxy"), LoggerProxy, lambda: None)
     for name, server in (("net_kernel", NetKernel), ("rex", Rex)):
         start_server(node.table, server, None, lambda answer: None, name=Atom(name))
-    return None
+    keep_running = partial(_keep_running, node, kernel)
+    node.global_names.start(keep_running)
+    node.pg.start(keep_running)
+    return kernel
 
 
 def stop(node: Any) -> None:
     """Stop them again."""
+    node.kernel.is_running = False
 
 
-def print_to(node: Any, group_leader: Pid | None, text: str) -> None:
-    print(text, end="")
+def _keep_running(
+    node: Any, kernel: Kernel, name: Atom, server_class: type[GenServer], make_args: Callable[[], Any]
+) -> None:
+    """Start a server, and again whenever it has ended, each time with new arguments."""
 
+    def started(answer: Any) -> None:
+        if type(answer) is tuple and answer[0] is OK:
+            node.table.find(answer[1]).on_exit = ended
+        elif kernel.is_running:
+            log.error("%s did not start: %r", name, answer)
 
-def stdout_to(node: Any, client: Pid) -> Pid:
-    return client
+    def ended(reason: Any) -> None:
+        if kernel.is_running:
+            log.error("%s has ended and is started again: %r", name, reason)
+            _keep_running(node, kernel, name, server_class, make_args)
+
+    start_server(node.table, server_class, make_args(), started, name=name)

@@ -20,6 +20,7 @@ def export_standard(node: Any) -> None:
     """Export what is here to other nodes."""
     export = node.export
     export("pyanoma", "start_link", start_link, with_call=True)
+    export("init", "get_status", lambda: (Atom("stopping" if node.stopped else "started"), Atom("started")))
     export("erlang", "node", lambda: node.name)
     export("erlang", "whereis", lambda name: _pid_or_undefined(node.whereis(name)))
     export("erlang", "is_process_alive", node.is_alive)

@@ -101,7 +101,7 @@ class Connections:
             OSError: the address, or every port of the range, is taken.
         """
         if self._listener is None:
-            self._listener = Listener(self._hub.loop, self._options, self._incoming_socket)
+            self._listener = Listener(self._hub.loop, self._options, self.accept_socket)
             if self.identity.creation:
                 self._listener.start()
         return self._listener.port
@@ -300,7 +300,8 @@ class Connections:
 
     # -- they dial ----------------------------------------------------------------------------
 
-    def _incoming_socket(self, sock: _socket.socket, address: Any) -> None:
+    def accept_socket(self, sock: _socket.socket, address: Any = None) -> None:
+        """Let a peer in that has connected: run the handshake on `sock`, which is not blocking and owned from here on."""
         while len(self._incoming) >= self._options.max_pending_handshakes:
             oldest = next(iter(self._incoming))
             logger.warning("too many connection attempts at once: dropped the oldest one")

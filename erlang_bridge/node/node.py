@@ -15,8 +15,10 @@ from erlang_bridge.dist.flags import OFFERED_HIDDEN, OFFERED_VISIBLE
 from erlang_bridge.dist.handshake import NodeIdentity
 from erlang_bridge.epmd.node_names import parse_node_name
 from erlang_bridge.errors import BridgeError, exit_for
-from erlang_bridge.kernel import rpc, services
+from erlang_bridge.kernel import group_leader, io, push, rpc, services
 from erlang_bridge.kernel.callables import Callables
+from erlang_bridge.kernel.global_names import GlobalNames
+from erlang_bridge.kernel.pg import ProcessGroups
 from erlang_bridge.kernel.releases import PeerReleases
 from erlang_bridge.kernel.spawn_server import SpawnServer, body_crashed, unencodable_result
 from erlang_bridge.net.channel import Channel
@@ -53,6 +55,8 @@ class Node:
         options: how to listen, dial and tick; see `NetOptions`. Loopback unless told otherwise.
         embedded_epmd: run an epmd in this node if none answers.
         engines: servers that others may start here by name, with ``pyanoma:start_link(Name, Args)``.
+        streams: what the process ``user`` writes to and reads from; by default it writes to ``sys.stdout`` and reads
+            nothing.
 
     Raises:
         ConfigError: no such name, no cookie.
@@ -73,12 +77,14 @@ class Node:
         embedded_epmd: bool = True,
         epmd_port_number: int | None = None,
         engines: Mapping[str, type[GenServer]] | None = None,
+        streams: group_leader.Streams | None = None,
     ) -> None:
         parsed = parse_node_name(name)
         self.name = Atom(str(parsed))
         self.hidden = hidden or not listen
         self.options = options or NetOptions()
         self.engines: dict[str, type[GenServer]] = dict(engines or {})
+        self.streams = streams or group_leader.Streams()
         self.callables = Callables()
         self._cookie = find_cookie(cookie, create=True).value
         self._cookies: dict[str, bytes] = {}
@@ -107,6 +113,8 @@ class Node:
             self._releases = PeerReleases(self)
             self.table.release_of = self._releases.ask
             self._dispatcher = Dispatcher(self.table, SpawnServer(self, self.table, self.callables))
+            self.global_names = GlobalNames(self)
+            self.pg = ProcessGroups(self)
             self.kernel = services.start(self)
             self.connections.set_identity(NodeIdentity(self.name.name, creation, flags))
         except BaseException:
@@ -138,6 +146,11 @@ class Node:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
+
+    @property
+    def stopped(self) -> bool:
+        """True from the moment that it is told to stop."""
+        return self._stopped
 
     def stop(self) -> None:
         """End all processes, then the connections. Processes under a supervisor are shut down in order first.
@@ -253,6 +266,14 @@ class Node:
         with self._caller() as process:
             rpc.cast(process, _atom(node), module, function, list(arguments))
 
+    def push_pyanoma_sup(self, node: str | Atom, *, compile_on: str | Atom | None = None) -> bool:
+        """Load the Erlang module ``pyanoma_sup`` into a running BEAM, compiled there; see `push.push` for what it raises.
+
+        Returns:
+            False if the BEAM had it already.
+        """
+        return push.push(self.rpc, node, push.pyanoma_sup_source(), compile_on=compile_on).loaded
+
     def spawn_remote(
         self,
         node: str | Atom,
@@ -337,13 +358,32 @@ class Node:
 
     # -- output ---------------------------------------------------------------------------------
 
-    def print_to(self, group_leader: Pid | None, text: str) -> None:
-        """Write text to a group leader without waiting, here or on another node."""
-        services.print_to(self, group_leader, text)
+    def print(self, *values: object, end: str = "\n") -> None:
+        """As Python's `print`, to the group leader of the process that runs: a BEAM's shell, if that has started it."""
+        self.put_chars(None, " ".join(map(str, values)) + end)
 
-    def stdout_to(self, client: Pid) -> Pid:
-        """A group leader that passes output on to a C node as ``{rex_stdout, Binary}``."""
-        return services.stdout_to(self, client)
+    def put_chars(self, device: Any, text: Any, timeout_s: float | None = None) -> None:
+        """``io:put_chars``: write text to a device of any node and wait until it is written; see `io.put_chars`.
+
+        Args:
+            device: a pid, a name, ``(name, node)``; None for the group leader of the process that runs.
+        """
+        with self._caller() as process:
+            io.put_chars(process, device, text, timeout_s)
+
+    def format(self, device: Any, format_string: Any, arguments: Iterable[Any] = ()) -> None:
+        """``io:format(Device, Format, Arguments)``."""
+        with self._caller() as process:
+            io.print_format(process, device, format_string, list(arguments))
+
+    def get_line(self, prompt: Any = "", device: Any = None, timeout_s: float | None = None) -> str | None:
+        """``io:get_line``: a line with its end, None at the end of the file."""
+        with self._caller() as process:
+            return io.get_line(process, device, prompt, timeout_s)
+
+    def print_to(self, leader: Pid | None, text: str) -> None:
+        """Write text to a group leader without waiting, here or on another node; may be called in the hub."""
+        group_leader.print_to(self.table, leader, text)
 
     # -- between the network and the processes --------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from erlang_bridge.otp import gen
@@ -94,6 +94,28 @@ class OwnProcess:
 
     def unalias(self, reference: Reference) -> bool:
         return self._process.table.unalias(reference)  # type: ignore[no-any-return]
+
+    def print(self, *values: object, end: str = "\n") -> None:
+        """As Python's `print`, to the group leader: the shell of a BEAM, if that has started this process."""
+        self.node.print(*values, end=end)
+
+    def put_chars(self, device: Any, text: Any, timeout_s: float | None = None) -> None:
+        """``io:put_chars``: write text to a device (None: the group leader) and wait until it is written.
+
+        Raises:
+            ErlangError: the device refuses.
+            NoProcess, NoConnection: it does not exist, or ended meanwhile. CallTimeout.
+        """
+        self.node.put_chars(device, text, timeout_s)
+
+    def format(self, device: Any, format_string: Any, arguments: Iterable[Any] = ()) -> None:
+        """``io:format``: write a format string, as Erlang has them, with its arguments. Raises as `put_chars`."""
+        self.node.format(device, format_string, arguments)
+
+    def get_line(self, prompt: Any = "", device: Any = None, timeout_s: float | None = None) -> str | None:
+        """``io:get_line``: a line with its end, None at the end of the file. Raises as `put_chars`."""
+        line: str | None = self.node.get_line(prompt, device, timeout_s)
+        return line
 
     def receive(self, match: Callable[[Any], bool] | None = None, timeout_s: float | None = None) -> Any:
         """The first message in the mailbox for which `match` is true; see `Process.receive`."""

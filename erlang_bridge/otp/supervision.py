@@ -443,7 +443,7 @@ class StaticSupervision(Supervision):
             return None
         affected = list(self.children.values())
         if self.flags.strategy == "rest_for_one":
-            affected = affected[affected.index(child) + 1 :]
+            affected = affected[affected.index(child) :]
         ended = child.pid
         self._set_pid(child, None)
         yield from self._terminate(affected)

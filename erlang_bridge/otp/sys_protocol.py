@@ -153,7 +153,8 @@ def status(server: GenServer) -> tuple[Any, ...]:
         ),
         (Atom("data"), [(reports.charlist("State"), server._shown_state())]),
     ]
-    module = (Atom("module"), Atom(server.behaviour))
+    # A supervisor is a gen_server to `sys`, in OTP too.
+    module = (Atom("module"), Atom("gen_server"))
     return (Atom("status"), process.pid, module, [dictionary, state, parent, [], misc])
 
 

@@ -1,0 +1,1 @@
+"""The commands of ``pyanoma``, a module each: parse, call the application, print."""

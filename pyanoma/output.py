@@ -1,0 +1,34 @@
+"""Printing: tables for people, JSON for scripts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any, Final
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+_WIDTH_WITHOUT_TERMINAL: Final = 200
+"""Columns of a table that goes into a file or a pipe: nothing should be cut there."""
+
+
+def console() -> Console:
+    """Where tables are printed: standard output."""
+    width = None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL
+    return Console(width=width, highlight=False, emoji=False)
+
+
+def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+    """An empty table; the columns in `right` are aligned to the right."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return made
+
+
+def print_json(value: Any) -> None:
+    """One JSON document, on standard output."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
