@@ -45,9 +45,11 @@ from erlang_bridge.etf.structs import struct
 from erlang_bridge.kernel.callables import RemoteCall
 from erlang_bridge.net.options import NetOptions
 from erlang_bridge.node import Node
+from erlang_bridge.otp.child_specs import ChildSpec, DynamicSupervisorFlags, InvalidSpec, SupervisorFlags
 from erlang_bridge.otp.gen_server import GenServer
 from erlang_bridge.otp.own import OwnProcess
 from erlang_bridge.otp.results import Ignore, Init, NoReply, Reply, Stop
+from erlang_bridge.otp.supervisor import DynamicSupervisor, Supervisor
 from erlang_bridge.terms import Atom, BitString, Export, Fun, ImproperList, Map, Pid, Port, Record, Reference
 
 __version__ = "0.1.0"
@@ -59,8 +61,11 @@ __all__ = [
     "BridgeError",
     "CallTimeout",
     "CallingSelf",
+    "ChildSpec",
     "ConfigError",
     "ConnectionLost",
+    "DynamicSupervisor",
+    "DynamicSupervisorFlags",
     "EpmdError",
     "EpmdUnreachable",
     "ErlangError",
@@ -77,6 +82,7 @@ __all__ = [
     "Ignore",
     "ImproperList",
     "Init",
+    "InvalidSpec",
     "Map",
     "ModuleNotPushed",
     "NameTaken",
@@ -95,5 +101,7 @@ __all__ = [
     "RemoteCall",
     "Reply",
     "Stop",
+    "Supervisor",
+    "SupervisorFlags",
     "struct",
 ]

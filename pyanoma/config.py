@@ -1,25 +1,25 @@
 """A node's configuration: a TOML file, then the environment, then flags, each over the one before.
 
-====================  ==========================  =====================  ==============================================
-key in the file       environment                 flag                   value
-====================  ==========================  =====================  ==============================================
-``name``              ``PYANOMA_NAME``            ``--name``             full node name, ``py@127.0.0.1``; required
-``cookie``            ``PYANOMA_COOKIE``          ``--cookie``           default: ``RELEASE_COOKIE``, ``~/.erlang.cookie``
-``hidden``            ``PYANOMA_HIDDEN``          ``--hidden``           stay out of ``nodes()``; false
-``connect``           ``PYANOMA_CONNECT``         ``--connect``          nodes to connect with, and to stay connected with
-``engines``           ``PYANOMA_ENGINES``         ``--engine``           table of names to ``MODULE:CLASS``
-``listen``            ``PYANOMA_LISTEN``          ``--listen``           address to listen on; 127.0.0.1
-``ports``             ``PYANOMA_PORTS``           ``--ports``            one port, or first and last; any
-``epmd_port``         ``ERL_EPMD_PORT``           ``--epmd-port``        where epmd listens; 4369
-``embedded_epmd``     ``PYANOMA_EMBEDDED_EPMD``   ``--embedded-epmd``    run an epmd if none answers; true
-``net_ticktime``      ``PYANOMA_NET_TICKTIME``    ``--net-ticktime``     seconds until a silent node is dead; 60
-``setup_time``        ``PYANOMA_SETUP_TIME``      ``--setup-time``       seconds for each step of connecting; 7
-``allow``             ``PYANOMA_ALLOW``           ``--allow``            nodes or hosts that may connect; all
-``log_level``         ``PYANOMA_LOG_LEVEL``       ``--log-level``        debug, info, warning, error, critical; info
-====================  ==========================  =====================  ==============================================
+=================  =========================  ===================  =============================================
+key in the file    environment                flag                 value
+=================  =========================  ===================  =============================================
+``name``           ``PYANOMA_NAME``           ``--name``           full node name, ``py@127.0.0.1``; required
+``cookie``         ``PYANOMA_COOKIE``         ``--cookie``         else ``RELEASE_COOKIE``, ``~/.erlang.cookie``
+``hidden``         ``PYANOMA_HIDDEN``         ``--hidden``         stay out of ``nodes()``; false
+``connect``        ``PYANOMA_CONNECT``        ``--connect``        nodes to be connected with
+``engines``        ``PYANOMA_ENGINES``        ``--engine``         table of names to ``MODULE:CLASS``
+``listen``         ``PYANOMA_LISTEN``         ``--listen``         address to listen on; 127.0.0.1
+``ports``          ``PYANOMA_PORTS``          ``--ports``          one port, or first and last; any
+``epmd_port``      ``ERL_EPMD_PORT``          ``--epmd-port``      where epmd listens; 4369
+``embedded_epmd``  ``PYANOMA_EMBEDDED_EPMD``  ``--embedded-epmd``  run an epmd if none answers; true
+``net_ticktime``   ``PYANOMA_NET_TICKTIME``   ``--net-ticktime``   seconds until a silent node is dead; 60
+``setup_time``     ``PYANOMA_SETUP_TIME``     ``--setup-time``     seconds for each step of connecting; 7
+``allow``          ``PYANOMA_ALLOW``          ``--allow``          nodes or hosts that may connect; all
+``log_level``      ``PYANOMA_LOG_LEVEL``      ``--log-level``      debug, info, warning, error or critical; info
+=================  =========================  ===================  =============================================
 
-In the environment several values have commas between them, and an engine is ``NAME=MODULE:CLASS``. Engines of the three add up, by
-name; of everything else the last place that has it counts.
+In the environment several values have commas between them, and an engine is ``NAME=MODULE:CLASS``. Engines of the three
+add up, by name; of everything else the last place that has it counts.
 """
 
 from __future__ import annotations

@@ -166,7 +166,7 @@ def _reach(target: str, name: str | None, cookie: str | None, port: int, timeout
     try:
         address, node_port = resolve_node(target, port=port, timeout_s=timeout_s)
     except NodeNotRegistered as error:
-        remedy = f"start it, or compare with what `epmd -names` says on {parsed.host}; both sides need the same ERL_EPMD_PORT"
+        remedy = f"start it; or see what `epmd -names` says on {parsed.host}: both sides need the same ERL_EPMD_PORT"
         yield Check("registered", State.PROBLEM, in_words(error), remedy)
         return
     except EpmdError as error:

@@ -36,6 +36,7 @@ PLAIN_SENDS: Final = frozenset({DOP_SEND, DOP_SEND_SENDER, DOP_REG_SEND, DOP_ALI
 """Operations whose signals carry the destination only, ready for dispatch."""
 
 _LENGTH_SIZE: Final = 4
+_MAX_REJECTED: Final = 16
 _MAX_SEQUENCE_ID: Final = (1 << 64) - 1
 
 
@@ -101,7 +102,7 @@ class DistConnection:
         return signals
 
     def take_rejected(self) -> Sequence[str]:
-        """Descriptions of the signals that were dropped since the last call because they made no sense."""
+        """Descriptions of the first signals that were dropped since the last call because they made no sense."""
         if not self._rejected:
             return ()
         rejected, self._rejected = self._rejected, []
@@ -164,7 +165,7 @@ class DistConnection:
                 complete = (operation, control, payload)
             if complete[0] in PLAIN_SENDS or complete[0] == BAD_TERM or is_lawful(complete[1], self.peer.name):
                 checked.append(complete)
-            else:
+            elif len(self._rejected) < _MAX_REJECTED:
                 self._rejected.append(_shown(complete[1]))
         return checked
 

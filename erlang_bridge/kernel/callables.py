@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from erlang_bridge.errors import ErlangError
-from erlang_bridge.process import BodyProcess
+from erlang_bridge.process import Process
 from erlang_bridge.terms import Atom, Pid
 
 
@@ -27,14 +27,16 @@ class RemoteCall:
     """
 
     node: Any
-    process: BodyProcess
+    process: Process
     caller: Pid
     group_leader: Pid | None
 
     @property
     def abandoned(self) -> bool:
         """True when nobody waits for the result any more: the caller's time was up, it died, or its node is gone."""
-        return not self.process.alive or not (self.process.monitored_by or self.process.links)
+        process = self.process
+        waited_for = process.pid == self.caller or process.monitored_by or process.links
+        return not process.alive or not waited_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class Callables:
 
     def exported(self, module: str) -> Iterator[tuple[str, int]]:
         """Name and arity of what a module exports; of functions with any number of arguments, arities up to 10."""
-        seen = set()
+        seen: set[tuple[str, int]] = set()
         for (owner, name), entries in self._functions.items():
             if owner == module:
                 for entry in entries:

@@ -11,6 +11,7 @@ import _socket
 import logging
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, Final, Literal
 
 from gevent import getcurrent
@@ -252,7 +253,7 @@ class Channel:
 
         A handler may have kept the hub from reading; that must not be held against the peer.
         """
-        if self.state != "up" or self._hub.loop.now() - self._last_heard < ticktime_s:
+        if self.state != "up" or monotonic() - self._last_heard < ticktime_s:
             return False
         before = self._bytes_in
         self._on_readable()
@@ -295,7 +296,7 @@ class Channel:
             self.close("protocol_error")
             return
         if connection.packets_in != packets_before:
-            self._last_heard = self._hub.loop.now()
+            self._last_heard = monotonic()
         for description in connection.take_rejected():
             logger.warning("dropped a signal from %s that makes no sense: %s", self.node.name, description)
         if signals:
@@ -313,7 +314,7 @@ class Channel:
         loop = self._hub.loop
         self._sock, self.peer, self._connection = sock, peer, connection
         self._readable, self._writable = loop.io(sock.fileno(), 1), loop.io(sock.fileno(), 2)
-        self._last_heard = loop.now()
+        self._last_heard = monotonic()
         self._queued_total = self._sent_total = 0
         self.state = "up"
         if first:

@@ -54,7 +54,7 @@ class Connections:
         on_signals: called in the hub with what a channel received, in order; must not block.
         on_up: called when a channel is up, before a signal of it is delivered or a queued one is sent.
         on_down: called exactly once for each channel that `get` gave out or that was up, with the reason; no more
-            signals of it come after.
+            signals of it come after. In the hub, in the greenlet that dialled, or in the one that closed the channel.
     """
 
     def __init__(
@@ -310,9 +310,7 @@ class Connections:
         handshaking = Handshaking(
             self._hub.loop,
             sock,
-            OtherStarted(
-                self.identity, secrets.randbits(32), max_packet_size=self._options.max_handshake_packet_size
-            ),
+            OtherStarted(self.identity, secrets.randbits(32), max_packet_size=self._options.max_handshake_packet_size),
             self._options.setup_time_s,
             self._incoming_turn,
             self._incoming_failed,

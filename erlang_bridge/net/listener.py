@@ -31,8 +31,9 @@ class Listener:
         self._pause = loop.timer(_PAUSE_S)
 
     def start(self) -> None:
-        """Begin to accept; until then connections wait in the backlog."""
-        self._acceptable.start(self._accept)
+        """Begin to accept; until then connections wait in the backlog. Idempotent."""
+        if not self._acceptable.active:
+            self._acceptable.start(self._accept)
 
     def close(self) -> None:
         """Accept no more."""

@@ -15,7 +15,7 @@ from erlang_bridge.dist.flags import OFFERED_HIDDEN, OFFERED_VISIBLE
 from erlang_bridge.dist.handshake import NodeIdentity
 from erlang_bridge.epmd.node_names import parse_node_name
 from erlang_bridge.errors import BridgeError, exit_for
-from erlang_bridge.kernel import group_leader, io, push, rpc, services
+from erlang_bridge.kernel import child_starts, group_leader, io, push, rpc, services
 from erlang_bridge.kernel.callables import Callables
 from erlang_bridge.kernel.global_names import GlobalNames
 from erlang_bridge.kernel.pg import ProcessGroups
@@ -355,6 +355,10 @@ class Node:
     ) -> None:
         """Let other nodes call `function` as ``module:name`` by rpc, erpc and spawn; see `Callables.export`."""
         self.callables.export(module, name, function, with_call=with_call, arity=arity)
+
+    def start_child_mfa(self, mfa: tuple[Atom, Atom, list[Any]], process: Process) -> Any:
+        """Apply the start function of a child, for the supervisor that `process` is; see `child_starts`."""
+        return child_starts.start_child_mfa(self, process, mfa)
 
     # -- output ---------------------------------------------------------------------------------
 

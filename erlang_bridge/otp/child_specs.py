@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from erlang_bridge.errors import BridgeError
 from erlang_bridge.otp.readable import readable
@@ -31,6 +31,7 @@ _RESTARTS: Final = get_args(Restart)
 _CHILD_TYPES: Final = get_args(ChildType)
 
 UNDEFINED: Final = Atom("undefined")
+START_OPTIONS: Final = frozenset({"name", "timeout_s"})
 START_LINK: Final = Atom("start_link")
 DYNAMIC: Final = Atom("dynamic")
 WORKER_SHUTDOWN_MS: Final = 5000
@@ -38,28 +39,19 @@ DYNAMIC_CHILD_ID: Final = UNDEFINED
 """The id that a dynamic child is shown with."""
 
 
-class StartOptions(TypedDict, total=False):
-    """How a server class is started as a child.
-
-    ``name`` is registered for it. ``timeout_s`` is how long its ``init`` may take; after that it is killed, and has
-    failed to start.
-    """
-
-    name: Atom | str
-    timeout_s: float
-
-
 Start = (
     tuple["type[GenServer]"]
     | tuple["type[GenServer]", Any]
-    | tuple["type[GenServer]", Any, StartOptions]
+    | tuple["type[GenServer]", Any, Mapping[str, Any]]
     | tuple[Atom, Atom, list[Any]]
     | Callable[..., Any]
 )
 """What starts a child, and links it with its supervisor:
 
 ``(ServerClass, args)``, ``(ServerClass, args, {"name": "counter"})``
-    a server of our own. ``(ServerClass,)`` is for a template: the arguments come with ``start_child``.
+    a server of our own. ``(ServerClass,)`` is for a template: the arguments come with ``start_child``. Options:
+    ``name`` is registered for it; ``timeout_s`` is how long its ``init`` may take, after which it is killed and has
+    failed to start.
 ``(Atom("pyanoma"), Atom("start_link"), [arguments])``
     what other nodes reach under that name here.
 ``function``
@@ -328,7 +320,7 @@ def _check_significant_allowed(auto_shutdown: AutoShutdown) -> None:
 def _checked_start(start: Any) -> Any:
     if type(start) is tuple and start and isinstance(start[0], type):
         options = start[2] if len(start) == 3 else {}
-        if len(start) <= 3 and isinstance(options, Mapping) and options.keys() <= StartOptions.__annotations__.keys():
+        if len(start) <= 3 and isinstance(options, Mapping) and options.keys() <= START_OPTIONS:
             return start
     elif _is_mfa(start) or (callable(start) and not isinstance(start, type)):
         return start

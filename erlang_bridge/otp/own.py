@@ -20,7 +20,7 @@ class OwnProcess:
 
     __slots__ = ("_process",)
 
-    _process: Any
+    _process: Process
 
     @property
     def pid(self) -> Pid:
@@ -90,10 +90,10 @@ class OwnProcess:
 
     def alias(self, *, once: bool = False) -> Reference:
         """A reference that others can send to until `unalias` (or, with `once`, the first message)."""
-        return self._process.table.alias(self._process, once=once)  # type: ignore[no-any-return]
+        return self._process.table.alias(self._process, once=once)
 
     def unalias(self, reference: Reference) -> bool:
-        return self._process.table.unalias(reference)  # type: ignore[no-any-return]
+        return self._process.table.unalias(reference)
 
     def print(self, *values: object, end: str = "\n") -> None:
         """As Python's `print`, to the group leader: the shell of a BEAM, if that has started this process."""

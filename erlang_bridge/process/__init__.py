@@ -4,7 +4,8 @@ Knows nothing of sockets: signals for other nodes leave through one function, `t
 """
 
 from erlang_bridge.process.process import BehaviourProcess, BodyProcess, GuestProcess, Process
-from erlang_bridge.process.table import ProcessTable, Timer
+from erlang_bridge.process.table import ProcessTable
+from erlang_bridge.process.timer import Timer
 from erlang_bridge.process.waiter import PENDING, Waiter
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
 from struct import pack
 from typing import Any, Final
 
@@ -104,6 +104,8 @@ def exact_key(term: Any) -> Any:
 
     Flat where the term is deep, so that hashing it does not overflow the C stack. A `str` counts as the binary of its
     UTF-8, ``Atom("true")`` as ``True``, an object with ``__erlang_term__`` as the term it gives.
+
+    Maps deep inside maps can still be too deep for Python to compare two equal keys (RecursionError).
 
     Raises:
         TypeError: a part of it is no term, and not hashable.
@@ -231,8 +233,14 @@ class Map(Mapping[Any, Any]):
         return len(self._pairs)
 
     def pairs(self) -> Iterable[tuple[Any, Any]]:
-        """The ``(key, value)`` pairs; `items` would look each key up again."""
+        """The ``(key, value)`` pairs."""
         return self._pairs.values()
+
+    def items(self) -> ItemsView[Any, Any]:
+        return _Items(self)
+
+    def values(self) -> ValuesView[Any]:
+        return _Values(self)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, dict):
@@ -253,6 +261,24 @@ class Map(Mapping[Any, Any]):
 
     def __reduce__(self) -> tuple[type[Map], tuple[list[tuple[Any, Any]]]]:
         return Map, (list(self._pairs.values()),)
+
+
+class _Items(ItemsView[Any, Any]):
+    """Does not look each key up again."""
+
+    _mapping: Map
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        return iter(self._mapping.pairs())
+
+
+class _Values(ValuesView[Any]):
+    """Likewise."""
+
+    _mapping: Map
+
+    def __iter__(self) -> Iterator[Any]:
+        return (value for _, value in self._mapping.pairs())
 
 
 _MAX_KEY_DEPTH: Final = 16

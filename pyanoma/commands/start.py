@@ -12,7 +12,7 @@ import click
 import gevent
 import gevent.event
 
-from pyanoma import application, memory
+from pyanoma import application, memory, standard_input
 from pyanoma.config import load_config
 from pyanoma.log_setup import LEVELS, set_up_logging
 
@@ -52,12 +52,17 @@ from pyanoma.log_setup import LEVELS, set_up_logging
 )
 @click.option("--setup-time", metavar="SECONDS", help="Time for each step of connecting. Default: 7.")
 @click.option("--allow", multiple=True, metavar="NODE|HOST", help="Only these may connect. Repeatable.")
+@click.option(
+    "--exit-with-stdin",
+    is_flag=True,
+    help="End when standard input ends: when the program that started this one has gone.",
+)
 @click.option("--log-level", metavar="LEVEL", help=f"{', '.join(LEVELS)}. Default: info.")
-def start(config: Path | None, **flags: Any) -> None:
+def start(config: Path | None, exit_with_stdin: bool, **flags: Any) -> None:
     """Run a node.
 
-    Prints one line that begins with READY on standard output when it can be reached; logs go to standard error. On SIGTERM
-    or SIGINT it stops its supervision tree in order and exits with 0.
+    Prints one line that begins with READY on standard output when it can be reached; logs go to standard error. On
+    SIGTERM or SIGINT it stops its supervision tree in order and exits with 0.
 
     Each flag is also a key of the configuration file and an environment variable: --net-ticktime is net_ticktime and
     PYANOMA_NET_TICKTIME. Flags come before the environment, and that before the file.
@@ -68,6 +73,8 @@ def start(config: Path | None, **flags: Any) -> None:
     told_to_end = gevent.event.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, told_to_end.set)
+    if exit_with_stdin:
+        standard_input.call_at_end(told_to_end.set)
     settings = load_config(config, os.environ, flags)
     set_up_logging(settings.name, settings.log_level)
     memory.keep_freed_memory()

@@ -13,7 +13,7 @@ from erlang_bridge.otp.supervision import Failed, Started, StaticSupervision
 from erlang_bridge.terms import Atom, Pid
 from tests.supervision_runs import World
 
-MFA = (Atom("m"), Atom("f"), [])
+MFA: Any = (Atom("m"), Atom("f"), [])
 NORMAL, SHUTDOWN, BOOM = Atom("normal"), Atom("shutdown"), Atom("boom")
 QUIET = [NORMAL, SHUTDOWN, (SHUTDOWN, 1)]
 
@@ -115,7 +115,7 @@ class Supervising(RuleBasedStateMachine):
     @rule(name=names, reason=reasons, outcomes=failures, later=st.floats(0, 4))
     def child_ends(self, name: str, reason: Any, outcomes: dict[str, Any], later: float) -> None:
         child = self.supervision.children.get((Atom, Atom(name)))
-        if self.over or child is None or not child.running:
+        if self.over or child is None or child.pid is None or child.restarting:
             return
         self.now += later
         self.prepare(outcomes)

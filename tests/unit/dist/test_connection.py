@@ -71,11 +71,7 @@ def test_any_cut_of_small_packets(cuts):
     data = wire(connection(), *SIGNALS[1:3], SIGNALS[4]) * 3 + TICK
     edges = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
     receiver = connection(name=US.node)
-    signals = [
-        signal
-        for start, end in pairwise(edges)
-        for signal in receiver.receive_data(data[start:end])
-    ]
+    signals = [signal for start, end in pairwise(edges) for signal in receiver.receive_data(data[start:end])]
     assert signals == [SEEN[1], SEEN[2], SEEN[4]] * 3
     assert receiver.packets_in == 10
 

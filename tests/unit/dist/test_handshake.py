@@ -118,9 +118,7 @@ def test_a_wrong_proof_of_the_other_is_seen_by_the_one_who_dials():
     assert pair.a.peer is None
 
 
-@pytest.mark.parametrize(
-    ("verdict", "error"), [(Verdict.NOK, LostToSimultaneous), (Verdict.NOT_ALLOWED, NotAllowed)]
-)
+@pytest.mark.parametrize(("verdict", "error"), [(Verdict.NOK, LostToSimultaneous), (Verdict.NOT_ALLOWED, NotAllowed)])
 def test_refusals(verdict, error):
     pair = HandshakePair()
     pair.introduce()

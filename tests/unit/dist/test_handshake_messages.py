@@ -84,9 +84,12 @@ def test_names_that_are_too_long():
 
 
 @pytest.mark.parametrize("decode", DECODERS)
-@given(packet=st.binary(max_size=60) | st.sampled_from([b"N", b"s", b"r", b"a", b"snamed:"]).flatmap(
-    lambda start: st.binary(max_size=40).map(lambda rest: start + rest)
-))
+@given(
+    packet=st.binary(max_size=60)
+    | st.sampled_from([b"N", b"s", b"r", b"a", b"snamed:"]).flatmap(
+        lambda start: st.binary(max_size=40).map(lambda rest: start + rest)
+    )
+)
 def test_any_bytes_give_a_message_or_a_protocol_error(decode, packet):
     try:
         decode(packet)

@@ -724,7 +724,9 @@ def test_nothing_is_accepted_before_the_node_has_a_creation(world):
 # -- after it ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("data", [b"\xff\xff\xff\xff", b"\x00\x00\x00\x05hello", b"\x00\x00\x00\x13\x83\x45" + bytes(17)])
+@pytest.mark.parametrize(
+    "data", [b"\xff\xff\xff\xff", b"\x00\x00\x00\x05hello", b"\x00\x00\x00\x13\x83\x45" + bytes(17)]
+)
 def test_a_broken_frame_costs_that_connection(world, data, caplog):
     b = world.node()
     peer, other = world.raw(b, "x@127.0.0.1"), world.raw(b, "y@127.0.0.1")

@@ -119,9 +119,7 @@ def test_bytes_of_a_packet_that_never_ends_are_no_sign_of_life(world, node):
 
 def test_a_peer_that_does_not_read_is_dropped_with_what_is_queued_for_it(world, node):
     peer, channel = connected(world, node)
-    waiting = gevent.spawn(
-        channel.send, (6, node.pid, Atom(""), NAME), bytes(32 << 20), sender_may_wait=True
-    )
+    waiting = gevent.spawn(channel.send, (6, node.pid, Atom(""), NAME), bytes(32 << 20), sender_may_wait=True)
     until(lambda: node.of("down"), 5)
     assert node.of("down") == [(channel, "net_tick_timeout")]
     waiting.get(timeout=5)

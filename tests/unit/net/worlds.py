@@ -230,5 +230,3 @@ def until(condition: Any, timeout_s: float = 10.0) -> None:
     with gevent.Timeout(timeout_s, AssertionError(f"not within {timeout_s:g} s")):
         while not condition():
             gevent.sleep(0.002)
-
-

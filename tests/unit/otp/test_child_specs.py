@@ -153,9 +153,7 @@ def test_a_map_and_a_tuple_say_the_same():
         restart=A("transient"), shutdown=A("brutal_kill"), type=A("supervisor"), modules=[A("m"), A("n")], other=1
     )
     spec = check_child_spec(full)
-    assert spec == check_child_spec(
-        (A("a"), MFA, A("transient"), A("brutal_kill"), A("supervisor"), [A("m"), A("n")])
-    )
+    assert spec == check_child_spec((A("a"), MFA, A("transient"), A("brutal_kill"), A("supervisor"), [A("m"), A("n")]))
     assert spec == ChildSpec(
         "a", MFA, restart="transient", shutdown_ms="brutal_kill", type="supervisor", modules=["m", "n"]
     )

@@ -202,7 +202,7 @@ def test_init_may_decline_or_raise(world: World) -> None:
     assert (error, exception, text) == (ERROR, A("ValueError"), b"bad day")
 
 
-MFA = (A("m"), A("f"), [])
+MFA: Any = (A("m"), A("f"), [])
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,8 @@ def test_a_name_of_the_node_starts_a_child(world: World) -> None:
     ok, pid = world.call(sup, (A("start_child"), {A("id"): b"a", A("start"): mfa}))
     assert (ok, asked) == (OK, [(mfa, sup)])
     assert world.call(pid, 0) == [1]
-    error, (reason, _) = world.call(sup, (A("start_child"), (b"b", (*mfa[:2], [0]), A("permanent"), 5, A("worker"), [])))
+    spec: Any = (b"b", (*mfa[:2], [0]), A("permanent"), 5, A("worker"), [])
+    error, (reason, _) = world.call(sup, (A("start_child"), spec))
     assert (error, reason) == (ERROR, BOOM)
     world.end(sup)
     assert until(lambda: not world.alive(pid))
@@ -497,9 +498,7 @@ def test_a_child_that_has_unlinked_itself_is_stopped_all_the_same(world: World) 
     assert not world.alive(pid)
 
 
-def test_the_reason_of_a_child_that_ended_just_before_is_known(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_reason_of_a_child_that_ended_just_before_is_known(world: World, caplog: pytest.LogCaptureFixture) -> None:
     sup = world.supervise(ChildSpec("a", (Echo, 1)))
     pid = world.children(sup)["a"]
     asking = gevent.spawn(terminate_child, world, sup, "a")
