@@ -137,7 +137,7 @@ class EtfEncodeError(EtfError):
         super().__init__(path, value, what)
 
     def within(self, prefix: str) -> EtfEncodeError:
-        """The same, as seen from the part of the term at `prefix`: what the user gave, without what we wrapped around it."""
+        """The same, seen from the part of the term at `prefix`: without what was wrapped around the user's."""
         return EtfEncodeError(self.path.removeprefix(prefix), self.value, self.what)
 
     def __str__(self) -> str:
@@ -211,7 +211,9 @@ class NodeNotRegistered(EpmdError):
 
     def __init__(self, node_name: str, host: str, port: int) -> None:
         self.node_name = node_name
-        super().__init__(f"epmd at {host}:{port} knows no node {node_name!r}: it is not running, or registered elsewhere")
+        super().__init__(
+            f"epmd at {host}:{port} knows no node {node_name!r}: it is not running, or registered elsewhere"
+        )
 
 
 # -- distribution -----------------------------------------------------------------------------
@@ -253,7 +255,8 @@ class NotAllowed(HandshakeError):
     """The peer answered ``not_allowed``: a flag it insists on is missing, or its allow list leaves us out."""
 
     def __init__(self, node_name: str) -> None:
-        super().__init__(node_name, "it answered 'not_allowed': its allow list leaves this node out, or it misses a flag")
+        why = "it answered 'not_allowed': its allow list leaves this node out, or it misses a flag"
+        super().__init__(node_name, why)
 
 
 class MissingFlags(HandshakeError):
@@ -368,7 +371,8 @@ class ErlangExit(ErlangException):
 
     Attributes:
         call: the call that failed, in words.
-        term: the exit reason of a process that does not catch it; for a call OTP's ``{Reason, {Module, call, Arguments}}``.
+        term: the exit reason of a process that does not catch it; for a call OTP's ``{Reason, {Module, call,
+        Arguments}}``.
     """
 
     by_reason: ClassVar[dict[str, type[ErlangExit]]] = {}

@@ -237,6 +237,8 @@ def _add(found: dict[str, Any], key: str, place: str, value: Any) -> None:
     try:
         read = described.read(value)
     except ValueError:
+        if isinstance(value, tuple):
+            value = ", ".join(map(str, value))
         shown = "something else" if described.secret else value
         raise ConfigError(place, shown, described.expected) from None
     found[key] = {**found.get(key, {}), **read} if key == "engines" else read

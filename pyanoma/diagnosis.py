@@ -15,7 +15,7 @@ from gevent import socket
 
 from erlang_bridge import Atom, BadCookie, BridgeError, ConfigError, EpmdError, EpmdUnreachable, NodeNotRegistered, etf
 from erlang_bridge import __version__ as our_version
-from erlang_bridge.dist.flags import MANDATORY_26, OFFERED_VISIBLE, flag_names
+from erlang_bridge.dist.flags import MANDATORY_26, OFFERED_HIDDEN, flag_names
 from erlang_bridge.epmd.node_names import NodeName, parse_node_name
 from erlang_bridge.net.cookies import find_cookie
 from erlang_bridge.net.epmd_client import EpmdClient, epmd_port, resolve_node
@@ -87,7 +87,7 @@ def _codec() -> Check:
 
 
 def _flags() -> Check:
-    count, needed = len(flag_names(OFFERED_VISIBLE)), len(flag_names(MANDATORY_26))
+    count, needed = len(flag_names(OFFERED_HIDDEN)), len(flag_names(MANDATORY_26))
     return Check("flags", State.OK, f"{count} offered, among them the {needed} that OTP 26 to 29 insist on")
 
 
@@ -201,19 +201,22 @@ def _connection(target: str, cookie: str | None, timeout_s: float, where: str) -
             ask(client, target, timeout_s)
             took_ms = (monotonic() - started) * 1000
             channel = client.connections.peek(Atom(target))
-            peer = channel.peer if channel is not None else None
+            missing = _missing(channel.peer.flags) if channel is not None and channel.peer is not None else ""
             try:
                 charlist = client.rpc(target, "erlang", "system_info", [Atom("otp_release")], timeout_s=timeout_s)
                 release = "Erlang/OTP " + "".join(map(chr, charlist))
             except (BridgeError, TypeError, ValueError):
-                release = "it does not tell its release"
+                release = "no Erlang/OTP, or one that does not tell its release"
     except BadCookie as error:
         remedy = "use the same cookie: `erlang:get_cookie().` there; --cookie, PYANOMA_COOKIE or ~/.erlang.cookie here"
         return Check("connection", State.PROBLEM, in_words(error), remedy)
     except BridgeError as error:
         remedy = f"check that {where} is open, and that the node is not frozen and allows this host"
         return Check("connection", State.PROBLEM, in_words(error), remedy)
-    hidden = "hidden" if peer is not None and peer.hidden else "visible"
-    missing = flag_names(OFFERED_VISIBLE & ~1 & ~peer.flags) if peer is not None else ()
-    lacks = f"; it lacks {', '.join(missing)}" if missing else ""
-    return Check("connection", State.OK, f"{release}, {hidden}, answered in {took_ms:.0f} ms{lacks}")
+    return Check("connection", State.OK, f"{release}, answered in {took_ms:.0f} ms{missing}")
+
+
+def _missing(flags: int) -> str:
+    """Which of the flags that we offer the connection does without."""
+    names = flag_names(OFFERED_HIDDEN & ~flags)
+    return f"; it lacks {', '.join(names)}" if names else ""

@@ -1,6 +1,7 @@
 """The functions that other nodes may call here: ``{Module, Function, Arity}`` to a Python callable.
 
-Only what is in the table can be called; nothing is reachable by naming a Python module. What is not there is ``undef``, as on a BEAM.
+Only what is in the table can be called; nothing is reachable by naming a Python module. What is not there is
+``undef``, as on a BEAM.
 """
 
 from __future__ import annotations

@@ -27,9 +27,9 @@ OK: Final = Atom("ok")
 _MODULE: Final = re.compile(r"^-module\(\s*(?:'([^']+)'|([a-z][\w@]*))\s*\)", re.MULTILINE)
 
 _COMPILE: Final = r"""
-Explain = fun(Where, Module, What) ->
+Explain = fun(Where, By, What) ->
     Line = case Where of {L, _} -> L; L -> L end,
-    unicode:characters_to_binary(io_lib:format("line ~p: ~ts", [Line, Module:format_error(What)]))
+    unicode:characters_to_binary(io_lib:format("line ~p: ~ts", [Line, By:format_error(What)]))
 end,
 Forms = fun Forms([]) -> [];
             Forms(Tokens) ->
@@ -39,7 +39,7 @@ Forms = fun Forms([]) -> [];
         [Dot | More] ->
             case erl_parse:parse_form(Form ++ [Dot]) of
                 {ok, Parsed} -> [Parsed | Forms(More)];
-                {error, {Where, Module, What}} -> throw({error, [Explain(Where, Module, What)]})
+                {error, {Where, Parser, What}} -> throw({error, [Explain(Where, Parser, What)]})
             end
     end
 end,

@@ -124,8 +124,8 @@ engine_spec(Id, Node, Engine, Args) ->
 %% The child's process is the keeper. What is sent to it is passed on to the engine: `gen_server:call(Keeper, ...)',
 %% casts, messages and exit signals work. While the engine does not run, a call is answered with
 %% `{error, {nodedown, Node}}', also one that was under way when the node was lost; other messages are dropped. Calls to
-%% `{via, pyanoma_sup, Keeper}' go to the engine itself and end as OTP ends them: `noproc' while it does not run,
-%% `noconnection' when the node is lost on the way.
+%% `{via, pyanoma_sup, Keeper}' go to the engine itself, and exit with `noproc' while it does not run or when the node is
+%% lost on the way.
 %%
 %% `sys:get_state(Keeper)' is the keeper's own; the engine's is `sys:get_state(pyanoma_sup:engine(Keeper))'.
 -spec engine_spec(term(), node(), atom(), term(), engine_options()) -> supervisor:child_spec().
@@ -180,7 +180,7 @@ unregister_name(_Keeper) ->
 %%
 %% The child has started when the process has printed its `READY' line and this node is connected with it. When the
 %% process ends, the child ends: `normal' after exit status 0, otherwise `{exit_status, Status}' (128 and the signal's
-%% number after a signal). What it prints is logged, with `domain => [pyanoma, Node]'.
+%% number after a signal). What it prints is logged, with `python_node => Node' in the metadata.
 -spec node_spec(term(), node_options()) -> supervisor:child_spec().
 node_spec(Id, Options) ->
     Given = node_options(Options),
@@ -269,7 +269,7 @@ init({node, Options}) ->
     put('$process_label', {pyanoma_node, maps:get(node, Options, undefined)}),
     case open(Options) of
         {ok, State} -> await_ready(State, deadline(maps:get(ready_timeout, Options)), []);
-        {error, Reason} -> {stop, Reason}
+        {error, Reason} -> fail(Reason)
     end.
 
 %% @private
@@ -295,7 +295,7 @@ handle_cast(_Message, State) ->
 
 %% @private
 handle_info({'EXIT', Pid, Reason}, #{kind := engine, pid := Pid} = State) ->
-    engine_ended(Reason, down(State));
+    engine_ended(Reason, State#{pid := undefined});
 handle_info({'EXIT', _Other, Reason}, #{kind := engine} = State) when Reason =/= normal ->
     % From whoever is linked with the keeper, or wants to end it: it is meant for the engine.
     case State of
@@ -358,6 +358,14 @@ format_status(#{state := #{kind := engine, calls := Calls} = State} = Status) ->
 format_status(Status) ->
     Status.
 
+%% What init returns for a start that failed: without a crash report where the release can (26), since the supervisor
+%% makes one of its own.
+fail(Reason) ->
+    case list_to_integer(erlang:system_info(otp_release)) >= 26 of
+        true -> {error, Reason};
+        false -> {stop, Reason}
+    end.
+
 %% End with `Reason', as if the engine itself were the supervised process: the supervisor reports a failure, and who
 %% failed has reported it. A report of this process, which mirrors it, would only repeat it; a signal makes none.
 leave(Reason, State) when Reason =:= normal; Reason =:= shutdown; element(1, Reason) =:= shutdown ->
@@ -384,15 +392,15 @@ first_start(Mode, Until, #{request := Request, node := Node, timer := Timer} = S
     case await_response(Request, Until, Timer) of
         {up, Pid} -> {ok, up(Pid, State)};
         ignore -> ignore;
-        {failed, Reason} -> {stop, Reason};
+        {failed, Reason} -> fail(Reason);
         unreachable when Mode =:= wait -> {ok, wait_for_node(State)};
         unreachable ->
             case await_retry(wait_for_node(State), Until) of
-                late -> {stop, {nodedown, Node}};
+                late -> fail({nodedown, Node});
                 Next -> first_start(Mode, Until, Next)
             end;
         late when Mode =:= wait -> {ok, State};
-        late -> {stop, {timeout, {pyanoma, start_link, Node}}}
+        late -> fail({timeout, {pyanoma, start_link}})
     end.
 
 %% The outcome of the request, or `late'. In slices, as the end of the supervisor must be seen meanwhile.
@@ -474,11 +482,6 @@ up(Pid, #{timer := Timer, tries := Tries, engine := Engine, node := Node} = Stat
     end,
     State#{status := up, pid := Pid, request := undefined, timer := undefined, tries := 0}.
 
-%% The engine has gone: whoever waits for it is told what can be told.
-down(#{calls := Calls, node := Node} = State) ->
-    maps:foreach(fun(Alias, From) -> unalias(Alias), gen_server:reply(From, {error, {nodedown, Node}}) end, Calls),
-    State#{pid := undefined, calls := #{}}.
-
 engine_ended(noconnection, #{engine := Engine, node := Node} = State) ->
     log(warning, State, "lost ~ts; engine ~ts is started again when it is back", [Node, Engine]),
     {noreply, wait_for_node(State)};
@@ -488,9 +491,12 @@ engine_ended(shutdown, #{node := Node} = State) ->
 engine_ended(Reason, State) ->
     leave(Reason, State).
 
-wait_for_node(#{tries := Tries, timer := Timer} = State) ->
+%% Wait until the next try. Whoever waits for the engine is told; were this process to end, its end would tell them.
+wait_for_node(#{node := Node, calls := Calls, tries := Tries, timer := Timer} = State) ->
+    maps:foreach(fun(Alias, From) -> unalias(Alias), gen_server:reply(From, {error, {nodedown, Node}}) end, Calls),
     watch_nodes(true, State),
-    State#{status := waiting, request := undefined, tries := Tries + 1, timer := start_timer(delay(State), Timer)}.
+    State#{status := waiting, request := undefined, calls := #{}, tries := Tries + 1,
+           timer := start_timer(delay(State), Timer)}.
 
 delay(#{node := Node, tries := Tries, retry_min := Min, retry_max := Max, jitter := Jitter}) ->
     Delay = case lists:member(Node, nodes(connected)) of
@@ -613,10 +619,10 @@ await_ready(#{port := Port, ready := Ready} = State, Until, Lines) ->
                 _ -> ready(State)
             end;
         {Port, {exit_status, Status}} ->
-            {stop, {not_ready, {exit_status, Status}, lists:reverse(Lines)}}
+            fail({not_ready, {exit_status, Status}, lists:reverse(Lines)})
     after left(Until) ->
         stop_os_process(State),
-        {stop, {not_ready, timeout, lists:reverse(Lines)}}
+        fail({not_ready, timeout, lists:reverse(Lines)})
     end.
 
 ready(#{connect := true, node := Node} = State) ->
@@ -625,7 +631,7 @@ ready(#{connect := true, node := Node} = State) ->
             {ok, State};
         _ ->
             stop_os_process(State),
-            {stop, {cannot_connect, Node}}
+            fail({cannot_connect, Node})
     end;
 ready(State) ->
     {ok, State}.
@@ -684,5 +690,6 @@ start_timer(Time, Former) ->
 cancel_timer(undefined) -> ok;
 cancel_timer(Timer) -> _ = erlang:cancel_timer(Timer), ok.
 
+%% Without a domain: the default handler shows only those that it knows.
 log(Level, #{node := Node}, Format, Arguments) ->
-    logger:log(Level, Format, Arguments, #{domain => [pyanoma, Node]}).
+    logger:log(Level, Format, Arguments, #{python_node => Node}).

@@ -128,7 +128,8 @@ def spawn(
         Its pid, and the reference of the monitor where one was asked for.
 
     Raises:
-        NoConnection, CallTimeout; ErlangError: the node refused, with its reason (``notsup``, ``badopt``, ``system_limit``).
+        NoConnection, CallTimeout; ErlangError: the node refused, with its reason (``notsup``, ``badopt``,
+        ``system_limit``).
     """
     process.check_alive()
     table = process.table
@@ -155,4 +156,3 @@ def spawn(
             raise NoConnection(NOCONNECTION, description)
         raise ErlangError(result)
     return result, reference if monitor else None
-

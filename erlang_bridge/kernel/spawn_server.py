@@ -1,6 +1,7 @@
 """Processes that other nodes start here: SPAWN_REQUEST, and with it ``rpc`` and ``erpc``.
 
-Since OTP 23 ``rpc:call`` and ``erpc:call`` are spawn requests of ``erpc:execute_call/4``; the result is the exit reason of the process.
+Since OTP 23 ``rpc:call`` and ``erpc:call`` are spawn requests of ``erpc:execute_call/4``; the result is the exit
+reason of the process.
 
 Source: ERTS, "Distribution Protocol", SPAWN_REQUEST; OTP ``lib/kernel/src/erpc.erl``.
 """
@@ -58,7 +59,14 @@ class SpawnServer:
         self._callables = callables
 
     def on_spawn_request(
-        self, from_node: Atom, request_id: Reference, parent: Pid, group_leader: Any, mfa: Any, options: Any, arguments: Any
+        self,
+        from_node: Atom,
+        request_id: Reference,
+        parent: Pid,
+        group_leader: Any,
+        mfa: Any,
+        options: Any,
+        arguments: Any,
     ) -> None:
         """Start the process and answer; the reply goes out before any other signal of the new process."""
         table = self._table
@@ -100,7 +108,9 @@ class SpawnServer:
                 module, function, arguments = arguments
         if type(arguments) is list and self._callables.find(module, function, len(arguments)) is None:
             # Not a failure of the spawn: the process starts, and ends at once with undef.
-            log.warning("%s asked to run %s:%s/%d, which is not exported", parent.node, module, function, len(arguments))
+            log.warning(
+                "%s asked to run %s:%s/%d, which is not exported", parent.node, module, function, len(arguments)
+            )
             self._table.exit(process, (UNDEF, [(module, function, arguments, [])]))
             return
         self._callables.apply(call, module, function, arguments)

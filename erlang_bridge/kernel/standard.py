@@ -36,8 +36,8 @@ def _pid_or_undefined(pid: Pid | None) -> Any:
 def start_link(call: RemoteCall, engine: Any, args: Any, options: Any = None) -> Any:
     """``pyanoma:start_link(Engine, Args)``: start an engine under a supervisor of another node.
 
-    The engine is linked with the caller (the supervisor) before this answers, so that no exit can be missed; a failed start leaves
-    no link behind.
+    The engine is linked with the caller (the supervisor) before this answers, so that no exit can be missed; a
+    failed start leaves no link behind.
 
     Args:
         engine: an atom known to the node, see `Node.engines`.

@@ -301,7 +301,12 @@ class Connections:
     # -- they dial ----------------------------------------------------------------------------
 
     def accept_socket(self, sock: _socket.socket, address: Any = None) -> None:
-        """Let a peer in that has connected: run the handshake on `sock`, which is not blocking and owned from here on."""
+        """Let a peer in that has connected.
+
+        Args:
+            sock: not blocking; owned from here on.
+            address: where it comes from.
+        """
         while len(self._incoming) >= self._options.max_pending_handshakes:
             oldest = next(iter(self._incoming))
             logger.warning("too many connection attempts at once: dropped the oldest one")

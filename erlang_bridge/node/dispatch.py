@@ -1,7 +1,7 @@
 """Signals from other nodes, taken to the process table: one method per kind, found in a table by opcode.
 
-Semantic nonsense (a sender that is not of the peer's node, a reference that nobody knows) is dropped with a line in the log; what
-breaks the frame has ended the connection before it comes here.
+Semantic nonsense (a sender that is not of the peer's node, a reference that nobody knows) is dropped with a line in
+the log; what breaks the frame has ended the connection before it comes here.
 
 Source: ERTS, "Distribution Protocol", Protocol between Connected Nodes.
 """
@@ -201,4 +201,3 @@ class Dispatcher:
             self._monitor_exit(node, control, UNDECODABLE)
         elif opcode in (op.DOP_SPAWN_REQUEST, op.DOP_SPAWN_REQUEST_TT) and type(control[2]) is Pid:
             self._spawn_server.refuse(node, control[1], control[2])
-

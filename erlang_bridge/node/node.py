@@ -48,9 +48,9 @@ class Node:
     """A node of an Erlang cluster. Running when the constructor returns.
 
     Args:
-        name: full name, ``alive@host``. The host must be one that the other nodes can look up; ``127.0.0.1`` will do on one machine.
-        cookie: shared by the cluster; by default from ``PYANOMA_COOKIE``, ``RELEASE_COOKIE`` or ``~/.erlang.cookie``.
-        hidden: stay out of ``nodes()``, ``global`` and the automatic mesh of the others.
+        name: full name, ``alive@host``. The host must be one that the other nodes can look up; ``127.0.0.1`` will do
+        on one machine. cookie: shared by the cluster; by default from ``PYANOMA_COOKIE``, ``RELEASE_COOKIE`` or
+        ``~/.erlang.cookie``. hidden: stay out of ``nodes()``, ``global`` and the automatic mesh of the others.
         listen: False makes a node that can dial but not be dialled and is in no epmd (for tools); it is hidden.
         options: how to listen, dial and tick; see `NetOptions`. Loopback unless told otherwise.
         embedded_epmd: run an epmd in this node if none answers.
@@ -62,8 +62,8 @@ class Node:
         ConfigError: no such name, no cookie.
         NameTaken, EpmdUnreachable: epmd's answer. OSError: no port to listen at.
 
-    Two nodes in one Python process do not meet; each needs a name of its own. Use it from one thread, and stop it (`stop`, or as
-    a context manager).
+    Two nodes in one Python process do not meet; each needs a name of its own. Use it from one thread, and stop it
+    (`stop`, or as a context manager).
     """
 
     def __init__(
@@ -123,7 +123,8 @@ class Node:
 
     def _register(self, alive: str, listen: bool, embedded_epmd: bool) -> int:
         if not listen:
-            # Nobody can dial it, so no epmd gives the creation; any will do that no earlier start is likely to have had.
+            # Nobody can dial it, so no epmd gives the creation; any will do that no earlier start is likely to have
+            # had.
             return secrets.randbelow(0xFFFFFFFF - 4) + 4
         port = self.connections.listen()
         self.registration = EpmdRegistration(
@@ -185,7 +186,8 @@ class Node:
         Called in a process, it links the two (``start_link``); called from elsewhere the server stands alone.
 
         Raises:
-            ErlangExit: the start failed, with the reason (``{already_started, Pid}`` where the name is taken), or was ignored.
+            ErlangExit: the start failed, with the reason (``{already_started, Pid}`` where the name is taken), or
+            was ignored.
         """
         parent = self.table.current()
         answer = wait_started(
@@ -267,7 +269,8 @@ class Node:
             rpc.cast(process, _atom(node), module, function, list(arguments))
 
     def push_pyanoma_sup(self, node: str | Atom, *, compile_on: str | Atom | None = None) -> bool:
-        """Load the Erlang module ``pyanoma_sup`` into a running BEAM, compiled there; see `push.push` for what it raises.
+        """Load the Erlang module ``pyanoma_sup`` into a running BEAM, compiled there; see `push.push` for what it
+        raises.
 
         Returns:
             False if the BEAM had it already.
@@ -338,7 +341,12 @@ class Node:
     def monitor_nodes(
         self, on_nodeup: Callable[[Atom, bool], None] | None, on_nodedown: Callable[[Atom, bool, str], None] | None
     ) -> None:
-        """Have functions called, in the hub, when a node connects ``(node, hidden)`` or goes ``(node, hidden, reason)``."""
+        """Have functions called, in the hub.
+
+        Args:
+            on_nodeup: when a node has connected, with its name and whether it is hidden.
+            on_nodedown: when its connection has ended, with the reason as a third argument.
+        """
         if on_nodeup is not None:
             self._on_nodeup.append(on_nodeup)
         if on_nodedown is not None:
@@ -397,7 +405,8 @@ class Node:
         channel = self.connections.get(node) if connect else self.connections.peek(node)
         if channel is None:
             return False
-        channel.send(control, payload, sender_may_wait=connect and greenlet.getcurrent() is not self.table.scheduler.hub)
+        may_wait = connect and greenlet.getcurrent() is not self.table.scheduler.hub
+        channel.send(control, payload, sender_may_wait=may_wait)
         return True
 
     def _on_signals(self, channel: Channel, signals: list[tuple[int, Any, Any]]) -> None:

@@ -1,0 +1,1 @@
+"""OTP's behaviours: servers, supervisors, system messages, crash reports."""

@@ -203,4 +203,5 @@ def reply(process: Process | None, table: ProcessTable, caller: Caller, value: A
 
 
 def is_caller(term: Any) -> bool:
+    """Whether a term can be the ``From`` of a call."""
     return type(term) is tuple and len(term) == 2 and type(term[0]) is Pid

@@ -15,9 +15,9 @@ callback              when                                                      
 ``format_status``     before a state is shown to people                           the changed mapping
 ====================  ==========================================================  ====================================
 
-A callback that returns None did not match the message (a ``match`` with no case for it does just that): the server crashes with
-``function_clause``, as an Erlang function without a matching clause does. An exception ends the server with
-``{{'ValueError', <<"text">>}, Stacktrace}``.
+A callback that returns None did not match the message (a ``match`` with no case for it does just that): the server
+crashes with ``function_clause``, as an Erlang function without a matching clause does. An exception ends the server
+with ``{{'ValueError', <<"text">>}, Stacktrace}``.
 
 Source: OTP ``lib/stdlib/src/gen_server.erl``.
 """
@@ -74,8 +74,8 @@ class GenServer(OwnProcess):
     """Base of servers. Subclass it, implement the callbacks, start it with `Node.start` or from a supervisor.
 
     Attributes:
-        trap_exit: exit signals come to ``handle_info`` as ``(Atom("EXIT"), pid, reason)``, and ``terminate`` runs when the
-            parent ends. Also settable in a callback.
+        trap_exit: exit signals come to ``handle_info`` as ``(Atom("EXIT"), pid, reason)``, and ``terminate`` runs
+            when the parent ends. In a callback: `set_trap_exit`.
     """
 
     __slots__ = ("__dict__", "__weakref__", "_state", "_sys", "_timeout_number", "_timer")
@@ -111,12 +111,7 @@ class GenServer(OwnProcess):
 
     def handle_info(self, message: Any, state: Any) -> Any:
         """Handle any other message. The default logs it and goes on, as OTP's does."""
-        log.warning(
-            "%s %s received unexpected message in handle_info: %s",
-            type(self).__name__,
-            self._process.name or self._process.pid,
-            reports.shorten(message),
-        )
+        reports.report_unhandled(self._process, readable(message), type(self).__module__)
         return NoReply(state)
 
     def handle_continue(self, continue_with: Any, state: Any) -> Any:
@@ -124,8 +119,10 @@ class GenServer(OwnProcess):
         return None
 
     def terminate(self, reason: Any, state: Any) -> Any:
-        """Clean up. Runs when a callback stopped or raised, when ``sys:terminate`` asks, and, only where exits are trapped,
-        when the parent ends. Not when the process is killed or dies of an exit signal that it does not trap.
+        """Clean up.
+
+        Runs when a callback stopped or raised, when ``sys:terminate`` asks, and, only where exits are trapped, when
+        the parent ends. Not when the process is killed or dies of an exit signal that it does not trap.
         """
 
     def code_change(self, old_version: Any, state: Any, extra: Any) -> Any:
@@ -230,9 +227,7 @@ class GenServer(OwnProcess):
         start.on_started(answer)
         process.table.exit(process, reason)
 
-    def _carry_on(
-        self, result: Any, caller: gen.Caller | None, message: Any, callback: Callable[..., Any]
-    ) -> None:
+    def _carry_on(self, result: Any, caller: gen.Caller | None, message: Any, callback: Callable[..., Any]) -> None:
         """Do what a callback's result says."""
         kind = type(result)
         if kind is NoReply:
@@ -329,7 +324,8 @@ class GenServer(OwnProcess):
         process.table.exit(process, reason)
 
     def _report(self, reason: Any, message: Any, error: BaseException | None) -> None:
-        status = {"state": self._state, "message": message, "reason": reason, "log": []}
+        events = list(self._sys.log or ()) if self._sys is not None else []
+        status = {"state": self._state, "message": message, "reason": reason, "log": events}
         try:
             status = {**status, **self.format_status(dict(status))}
         except Exception as failure:
@@ -342,6 +338,7 @@ class GenServer(OwnProcess):
             readable(status["state"]),
             readable(status["log"]),
             type(self).__module__,
+            error,
         )
         if error is None:
             error = ErlangExit(reason)
@@ -424,7 +421,8 @@ def wait_started(
     """`start_server`, and wait for the answer.
 
     Returns:
-        ``(ok, Pid)``, ``(error, Reason)`` or ``ignore``. After `timeout_s` the server is killed and the answer is ``(error, timeout)``.
+        ``(ok, Pid)``, ``(error, Reason)`` or ``ignore``. After `timeout_s` the server is killed and the answer is
+        ``(error, timeout)``.
     """
     waiter = Waiter(table.scheduler)
     pid = start_server(table, server_class, args, waiter.set, **options)

@@ -54,7 +54,7 @@ class OwnProcess:
         return table.send_after(delay_s, to, message)
 
     def monitor(self, target: Any) -> Reference:
-        """Have ``(Atom("DOWN"), reference, Atom("process"), target, reason)`` come to ``handle_info`` when `target` ends."""
+        """Have ``(Atom("DOWN"), reference, Atom("process"), target, reason)`` delivered when `target` ends."""
         table = self._process.table
         return table.monitor(self._process, gen.resolve(table, target))
 

@@ -1,7 +1,8 @@
 """Python values as terms for people to read: states in ``sys:get_state``, the observer, crash reports.
 
-What has a term is that term. What has none is shown as well as it can be: a dataclass or plain object as a map of its fields with its
-class under ``'__class__'``, a set as a sorted list where it can be, anything else as the text of its `repr`.
+What has a term is that term. What has none is shown as well as it can be: a dataclass or plain object as a map of
+its fields with its class under ``'__class__'``, a set as a sorted list where it can be, anything else as the text of
+its `repr`.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
 """Exceptions as exit reasons, and crash reports in OTP's shape.
 
-A Python exception becomes ``{{'ValueError', <<"text">>}, Stacktrace}``; its stack trace has the Python module, function, file and line
-of each frame of user code, innermost first, so that a BEAM's report or shell prints where it happened.
+A Python exception becomes ``{{'ValueError', <<"text">>}, Stacktrace}``; its stack trace has the Python module,
+function, file and line of each frame of user code, innermost first, so that a BEAM's report or shell prints where it
+happened.
 
-Reports go to Python's `logging`, and to ``logger_proxy`` on the node of the process's group leader where that is another node,
-which is where OTP logs what its own remote processes report.
+Reports go to Python's `logging`, and to ``logger_proxy`` on the node of the process's group leader where that is
+another node, which is where OTP logs what its own remote processes report.
 
-Source: OTP ``lib/stdlib/src/proc_lib.erl`` (crash_report), ``gen_server.erl`` (error_info), ``lib/kernel/src/logger.erl``.
+Source: OTP ``lib/stdlib/src/proc_lib.erl`` (crash_report), ``gen_server.erl`` (error_info),
+``lib/kernel/src/logger.erl``.
 """
 
 from __future__ import annotations
@@ -14,16 +16,23 @@ from __future__ import annotations
 import logging
 import time
 import traceback
+from itertools import islice
 from types import TracebackType
 from typing import Any, Final
 
 from erlang_bridge.errors import BridgeError, ErlangError, ErlangExit, ErlangThrow, ProcessExit
+from erlang_bridge.otp.readable import readable
 from erlang_bridge.process import Process
 from erlang_bridge.terms import Atom, Export, Pid
 from erlang_bridge.terms.text import format_term
 
 crash_log = logging.getLogger("erlang_bridge.crash")
+otp_log = logging.getLogger("erlang_bridge.otp")
 
+SHOWN_MESSAGES: Final = 20
+"""How many of the messages that were waiting a crash report has."""
+
+GEN_SERVER: Final = Atom("gen_server")
 LOGGER_PROXY: Final = Atom("logger_proxy")
 NOCATCH: Final = Atom("nocatch")
 UNDEFINED: Final = Atom("undefined")
@@ -73,7 +82,10 @@ def exception_term(error: BaseException) -> Any:
 
 
 def exit_reason(error: BaseException) -> Any:
-    """The reason of a process that this exception ends: ``{Reason, Stacktrace}``, an exit's own term, ``{{nocatch, T}, St}``."""
+    """The reason of a process that this exception ends.
+
+    ``{Reason, Stacktrace}`` for an error, an exit's own term, ``{{nocatch, Thrown}, Stacktrace}`` for a throw.
+    """
     kind, reason, trace = classify(error)
     if kind == "exit":
         return reason
@@ -94,17 +106,24 @@ def ancestors(process: Process) -> list[Any]:
 
 
 def crash_report(process: Process, error: BaseException, initial_call: tuple[Any, ...]) -> dict[Any, Any]:
-    """The report that ``proc_lib`` makes of a process that ends abnormally."""
+    """The report that ``proc_lib`` makes of a process that ends abnormally.
+
+    Args:
+        initial_call: module, function, and number of arguments.
+    """
     kind, reason, trace = classify(error)
+    module, function, arity = initial_call
+    arguments = [Atom(f"Argument__{number}") for number in range(1, arity + 1)]
+    waiting = [readable(message) for message in islice(process.mailbox or (), SHOWN_MESSAGES)]
     about = [
-        (Atom("initial_call"), initial_call),
+        (Atom("initial_call"), (module, function, arguments)),
         (Atom("pid"), process.pid),
         (Atom("registered_name"), process.name if process.name is not None else []),
-        (Atom("process_label"), process.label if process.label is not None else UNDEFINED),
+        *([(Atom("process_label"), process.label)] if process.label is not None else []),
         (Atom("error_info"), (Atom(kind), reason, trace)),
         (Atom("ancestors"), ancestors(process)),
         (Atom("message_queue_len"), len(process.mailbox or ())),
-        (Atom("messages"), []),
+        (Atom("messages"), waiting),
         (Atom("links"), list(process.links or ())),
         (Atom("dictionary"), list((process.dictionary or {}).items())),
         (Atom("trap_exit"), process.trap_exit),
@@ -131,43 +150,72 @@ def report_crash(process: Process, error: BaseException, initial_call: tuple[Any
 
 
 def report_server_terminating(
-    process: Process, error_reason: Any, last_message: Any, state: Any, log: list[Any], module: str
+    process: Process,
+    reason: Any,
+    last_message: Any,
+    state: Any,
+    log: list[Any],
+    module: str,
+    error: BaseException | None = None,
 ) -> None:
-    """The report that ``gen_server`` makes before it terminates abnormally."""
+    """The report that ``gen_server`` makes before it terminates abnormally.
+
+    Args:
+        error: what a callback raised; None where it asked to stop.
+    """
     name = process.name if process.name is not None else process.pid
     crash_log.error(
         "GenServer %s terminating, reason %s; last message %s; state %s",
         name,
-        shorten(error_reason),
+        shorten(reason),
         shorten(last_message),
         shorten(state),
     )
+    client: Any = UNDEFINED
+    match last_message:
+        case (Atom("$gen_call"), (Pid() as caller, _), request):
+            last_message, client = request, (caller, Atom("remote" if caller.node is not process.pid.node else "dead"))
+    if isinstance(error, ErlangExit) and error.__traceback__ is not None:
+        reason = (reason, stacktrace(error.__traceback__))
     report = {
-        Atom("label"): (Atom("gen_server"), Atom("terminate")),
+        Atom("label"): (GEN_SERVER, Atom("terminate")),
         Atom("name"): name,
         Atom("last_message"): last_message,
         Atom("state"): state,
         Atom("log"): log,
-        Atom("reason"): error_reason,
-        Atom("client_info"): UNDEFINED,
+        Atom("reason"): reason,
+        Atom("client_info"): client,
         Atom("process_label"): process.label if process.label is not None else UNDEFINED,
         Atom("modules"): [Atom(module[:255])],
     }
-    metadata = {
-        Atom("domain"): [Atom("otp")],
-        Atom("report_cb"): Export(Atom("gen_server"), Atom("format_log"), 2),
-        Atom("error_logger"): {
-            Atom("tag"): Atom("error"),
-            Atom("report_cb"): Export(Atom("gen_server"), Atom("format_log"), 1),
-        },
+    forward(process, Atom("error"), report, _server_metadata("error"))
+
+
+def report_unhandled(process: Process, message: Any, module: str) -> None:
+    """The report of a message that a server without ``handle_info`` got."""
+    otp_log.warning(
+        "%s %s received unexpected message in handle_info: %s", module, process.name or process.pid, shorten(message)
+    )
+    report = {
+        Atom("label"): (GEN_SERVER, Atom("no_handle_info")),
+        Atom("module"): Atom(module[:255]),
+        Atom("message"): message,
     }
-    forward(process, Atom("error"), report, metadata)
+    forward(process, Atom("warning"), report, _server_metadata("warning_msg"))
+
+
+def _server_metadata(tag: str) -> dict[Any, Any]:
+    return {
+        Atom("domain"): [Atom("otp")],
+        Atom("report_cb"): Export(GEN_SERVER, Atom("format_log"), 2),
+        Atom("error_logger"): {Atom("tag"): Atom(tag), Atom("report_cb"): Export(GEN_SERVER, Atom("format_log"), 1)},
+    }
 
 
 def forward(process: Process, level: Atom, report: dict[Any, Any], metadata: dict[Any, Any]) -> None:
     """Send a report to ``logger_proxy`` on the node of the group leader, if that is another one.
 
-    A state or message that has no term is reported by its text: a report must never fail.
+    What has no term is reported as `readable` shows it: a report must never fail.
     """
     leader = process.group_leader
     table = process.table
@@ -180,17 +228,10 @@ def forward(process: Process, level: Atom, report: dict[Any, Any], metadata: dic
         Atom("time"): time.time_ns() // 1000,
     }
     destination = (LOGGER_PROXY, leader.node)
-    for candidate in (report, _as_text(report)):
-        try:
-            table.emit_if_connected(process, destination, (Atom("log"), level, candidate, metadata))
-            return
-        except (BridgeError, ValueError, TypeError) as error:
-            crash_log.debug("report of %s cannot be sent as it is: %s", process.pid, error)
-
-
-def _as_text(report: dict[Any, Any]) -> dict[Any, Any]:
-    safe = (Atom("label"), Atom("name"), Atom("modules"), Atom("client_info"), Atom("process_label"))
-    return {key: value if key in safe else shorten(value).encode(errors="replace") for key, value in report.items()}
+    try:
+        table.emit_if_connected(process, destination, (Atom("log"), level, readable(report), metadata))
+    except (BridgeError, ValueError, TypeError) as error:
+        crash_log.warning("the report of %s cannot be sent to %s: %s", process.pid, leader.node, error)
 
 
 def shorten(term: Any, limit: int = 500) -> str:

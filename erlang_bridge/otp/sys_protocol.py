@@ -1,6 +1,7 @@
 """System messages: what ``sys`` asks of every OTP process.
 
-``{system, From, Request}``, answered as a call is. A suspended server handles these and the exit of its parent, nothing else.
+``{system, From, Request}``, answered as a call is. A suspended server handles these and the exit of its parent,
+nothing else.
 
 Source: OTP ``lib/stdlib/src/sys.erl``; ``gen_server.erl``, the ``system_*`` exports.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from erlang_bridge.otp import gen, reports
@@ -31,7 +33,17 @@ PLAIN_STATE_RELEASES: Final = (25,)
 class SystemState:
     """What `sys` has switched on in one server; made with the first system message that needs it."""
 
-    __slots__ = ("log", "log_file", "messages_in", "messages_out", "started", "statistics", "suspended", "trace", "waiting")
+    __slots__ = (
+        "log",
+        "log_file",
+        "messages_in",
+        "messages_out",
+        "started",
+        "statistics",
+        "suspended",
+        "trace",
+        "waiting",
+    )
 
     def __init__(self) -> None:
         self.suspended = False
@@ -90,7 +102,9 @@ def handle_system_message(server: GenServer, caller: gen.Caller, request: Any) -
         case Atom("resume"):
             answer(OK)
             resume(server)
-        case (Atom("debug"), (Atom("log_to_file"), name)) if name is not False and caller[0].node is not table.node_name:
+        case (Atom("debug"), (Atom("log_to_file"), name)) if (
+            name is not False and caller[0].node is not table.node_name
+        ):
             # A peer with the cookie must not be able to write files here.
             answer((ERROR, Atom("open_file")))
         case (Atom("debug"), command):
@@ -209,7 +223,7 @@ def _debug(server: GenServer, command: Any) -> Any:
         case (Atom("log_to_file"), name):
             _close_log_file(system)
             try:
-                system.log_file = open(_file_name(name), "w", encoding="utf-8")  # noqa: SIM115  # open until switched off
+                system.log_file = Path(_file_name(name)).open("w", encoding="utf-8")  # noqa: SIM115  # until it is off
             except (OSError, ValueError):
                 return (ERROR, Atom("open_file"))
         case Atom("no_debug"):

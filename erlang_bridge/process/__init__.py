@@ -1,4 +1,4 @@
-"""Processes: pids, mailboxes, signals, links, monitors, registered names, aliases, timers, and the scheduler that runs them.
+"""Processes: pids, mailboxes, signals, links, monitors, names, aliases, timers, and the scheduler that runs them.
 
 Knows nothing of sockets: signals for other nodes leave through one function, `table.Emit`.
 """

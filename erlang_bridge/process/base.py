@@ -48,7 +48,7 @@ class TableBase:
         self._dying: deque[tuple[Process, Any]] = deque()
         self._funnel_busy = False
         self.release_of: Callable[[Atom, Callable[[int | None], None]], None] = lambda node, answer: answer(None)
-        """Tells a function which OTP release a node runs, as soon as that is known; None if it cannot be. Set from above."""
+        """Tells a function which OTP release a node runs, when that is known; None if it cannot be. Set from above."""
         self.substitute_reason: Callable[[Any, EtfEncodeError], Any] = lambda reason, error: Atom("unencodable_reason")
         """Makes a reason that has a term out of one that has none. Set from above."""
         self.on_body_crash: Callable[[Process, BaseException], Any] = _reason_of
@@ -101,14 +101,19 @@ class TableBase:
         return remote
 
     def _emit_reason(self, node: Atom, control: tuple[Any, ...], reason: Any) -> None:
-        """Send a reason that came from user code: one that has no term must not keep others from hearing of the death."""
+        """Send a reason that came from user code.
+
+        One that has no term must not keep others from hearing of the death.
+        """
         try:
             self.emit(node, control, reason, False)
         except EtfEncodeError as error:
             log.warning("an exit reason cannot be sent, its text goes in its place: %s", error)
             self.emit(node, control, self.substitute_reason(reason, error), False)
 
-    def _take_back_monitor(self, node: Atom, process: Process, reference: Reference, result: Any, flags: int = 0) -> None:
+    def _take_back_monitor(
+        self, node: Atom, process: Process, reference: Reference, result: Any, flags: int = 0
+    ) -> None:
         """Undo a monitor that a spawn reply has brought and that nobody wants any more."""
         if type(result) is Pid:
             self.emit(node, (op.DOP_DEMONITOR_P, process.pid, result, reference), NO_PAYLOAD, False)

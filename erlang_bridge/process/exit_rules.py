@@ -10,7 +10,8 @@ link, ``normal``      ignored                    message
 link, other           dies of it, also ``kill``  message
 ====================  =========================  ==============================
 
-Source: Erlang Reference Manual, "Processes", Receiving Exit Signals; ERTS ``erl_proc_sig_queue.c``, ``handle_exit_signal``.
+Source: Erlang Reference Manual, "Processes", Receiving Exit Signals; ERTS ``erl_proc_sig_queue.c``,
+``handle_exit_signal``.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ NOCONNECTION: Final = Atom("noconnection")
 
 
 class Outcome(Enum):
+    """What becomes of an exit signal."""
+
     IGNORE = "ignore"
     MESSAGE = "message"
     DIE = "die"

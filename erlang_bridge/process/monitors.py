@@ -127,7 +127,7 @@ class Monitors(TableBase):
         return reference
 
     def demonitor(self, reference: Reference, process: Process | None = None) -> bool:
-        """End a monitor that `process` (default: the calling one) has set; its alias ends with it. False: there is none."""
+        """End a monitor that `process` (default: the calling one) has set, and its alias. False: there is none."""
         owner = process if process is not None else self.current()
         if owner is None or owner.monitors is None:
             return False

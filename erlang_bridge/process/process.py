@@ -212,8 +212,8 @@ class Process:
 class BodyProcess(Process):
     """Runs one function from start to end; its return is a ``normal`` exit.
 
-    Runs on a greenlet from the scheduler's pool, which stays with it for as long as it lives: a process that starts, works
-    and ends costs no new greenlet, one that waits in `receive` owns one.
+    Runs on a greenlet from the scheduler's pool, which stays with it for as long as it lives: a process that starts,
+    works and ends costs no new greenlet, one that waits in `receive` owns one.
     """
 
     __slots__ = ("body",)

@@ -64,4 +64,4 @@ class RemoteNode:
 
 
 Emit = Callable[[Atom, tuple[Any, ...], Any, bool], bool]
-"""``emit(node, control, payload, connect)``: send a signal, dialling first where `connect`. False: not sent, no connection."""
+"""``emit(node, control, payload, connect)``: send a signal, dialling first where `connect`. False: not sent."""

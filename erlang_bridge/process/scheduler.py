@@ -1,12 +1,13 @@
 """The run queue: which process runs next, on which greenlet.
 
-A process that has something to do stands in one queue, which is drained in gevent's hub. A *behaviour* process owns no greenlet:
-the drain lends it a pooled one (`Worker`), which handles a bounded number of messages and goes on to the next process. If a
-callback blocks (any gevent call that waits), its greenlet stays behind with it, control is back in the hub, and the drain goes
-on with another worker. A *body* process owns a greenlet and is resumed when it has mail.
+A process that has something to do stands in one queue, which is drained in gevent's hub. A *behaviour* process owns
+no greenlet: the drain lends it a pooled one (`Worker`), which handles a bounded number of messages and goes on to
+the next process. If a callback blocks (any gevent call that waits), its greenlet stays behind with it, control is
+back in the hub, and the drain goes on with another worker. A *body* process owns a greenlet and is resumed when it
+has mail.
 
-Greenlets are started and resumed from the hub only: one started from inside another has its C stack below that one's, and each
-switch would copy it.
+Greenlets are started and resumed from the hub only: one started from inside another has its C stack below that
+one's, and each switch would copy it.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from erlang_bridge.etf import NO_PAYLOAD
 from erlang_bridge.etf import opcodes as op
 from erlang_bridge.process.base import TableBase
 from erlang_bridge.process.process import Process
@@ -30,9 +29,10 @@ class Spawns(TableBase):
         group_leader: Pid | None = None,
         reference: Reference | None = None,
     ) -> Reference:
-        """Ask `node` to start a process. `answer` gets its pid, or an atom that says why not, and the flags of the reply.
+        """Ask `node` to start a process.
 
-        The reference is also that of the monitor, where `options` has ``monitor``.
+        `answer` gets its pid, or an atom that says why not, and the flags of the reply. The reference is also that of
+        the monitor, where `options` has ``monitor``.
         """
         module, function, arguments = mfa
         if reference is None:

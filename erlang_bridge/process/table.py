@@ -1,8 +1,9 @@
 """All processes of one node, and the signals between them, local and remote alike.
 
-Owns pids, references, registered names, aliases (`monitors`), links (`links`) and monitors. Signals for other nodes leave through
-`emit`, as control tuples of the distribution in their modern form; the node that joins this to the network feeds what comes in
-through the ``on_*`` methods. However a process ends, it ends in `ProcessTable.exit`: nothing else removes one.
+Owns pids, references, registered names, aliases (`monitors`), links (`links`) and monitors. Signals for other nodes
+leave through `emit`, as control tuples of the distribution in their modern form; the node that joins this to the
+network feeds what comes in through the ``on_*`` methods. However a process ends, it ends in `ProcessTable.exit`:
+nothing else removes one.
 
 Source: ERTS, "Distribution Protocol"; Erlang Reference Manual, "Processes".
 """
@@ -143,7 +144,8 @@ class ProcessTable(Links, Monitors, Spawns):
                 self.emit(node, (op.DOP_REG_SEND, from_pid, EMPTY_ATOM, name), message, True)
         else:
             raise TypeError(
-                f"expected a Pid, an Atom, (Atom name, Atom node) or an alias Reference as destination, got {destination!r}"
+                "expected a Pid, an Atom, (Atom name, Atom node) or an alias Reference as destination, "
+                f"got {destination!r}"
             )
 
     def emit_if_connected(self, sender: Process, destination: tuple[Atom, Atom], message: Any) -> bool:
@@ -163,8 +165,8 @@ class ProcessTable(Links, Monitors, Spawns):
     def exit(self, process: Process, reason: Any) -> None:
         """End a process. The one way out for all of them: links and monitors are told, its name and aliases end.
 
-        Ends at once everything that dies with it; a chain of links of any length does not recurse. Code of a process that
-        was blocked unwinds with `ProcessExit`.
+        Ends at once everything that dies with it; a chain of links of any length does not recurse. Code of a process
+        that was blocked unwinds with `ProcessExit`.
         """
         if process.state == DEAD:
             return
@@ -231,7 +233,7 @@ class ProcessTable(Links, Monitors, Spawns):
             blocked.throw(ProcessExit(process.exit_reason))
 
     def on_node_down(self, node: Atom) -> None:
-        """The connection to `node` has ended: exit signals and downs ``noconnection``, once each; forget its watchers."""
+        """The connection to `node` has ended: everybody tied to it hears ``noconnection``, once each."""
         remote = self.remote.pop(node, None)
         if remote is None:
             return

@@ -81,10 +81,7 @@ class Port(Immutable):
 
     def __eq__(self, other: object) -> bool:
         return (
-            type(other) is Port
-            and self.id == other.id
-            and self.node is other.node
-            and self.creation == other.creation
+            type(other) is Port and self.id == other.id and self.node is other.node and self.creation == other.creation
         )
 
     def __hash__(self) -> int:

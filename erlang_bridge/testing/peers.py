@@ -9,8 +9,8 @@ It speaks the real protocol, handshake included, over a pair of sockets; no epmd
         ...
         assert peer.expect(DOP_PAYLOAD_EXIT) == ((24, counter, peer.pid), Atom("boom"))
 
-What a test sends is whatever it likes, lawful or not (`send_signal`, `send_packet`); what came is told signal by signal.
-For the real thing there are the BEAMs of `erlang_bridge.testing.beams`.
+What a test sends is whatever it likes, lawful or not (`send_signal`, `send_packet`); what came is told signal by
+signal. For the real thing there are the BEAMs of `erlang_bridge.testing.beams`.
 """
 
 from __future__ import annotations
@@ -139,7 +139,9 @@ class ScriptedPeer:
             for part in parts:
                 self._socket.sendall(part)
 
-    def send_message(self, destination: Pid | str | Atom | Reference, message: Any, *, sender: Pid | None = None) -> None:
+    def send_message(
+        self, destination: Pid | str | Atom | Reference, message: Any, *, sender: Pid | None = None
+    ) -> None:
         """Send a message to a pid, a registered name or an alias of the node."""
         sender = sender or self.pid
         if isinstance(destination, Pid):
@@ -168,9 +170,7 @@ class ScriptedPeer:
         reference = self.make_reference()
         tag = ImproperList((Atom("alias"),), reference)
         self.send_message(destination, (Atom("$gen_call"), (self.pid, tag), request))
-        signal = self._take(
-            lambda found: found[0] == op.DOP_ALIAS_SEND and found[1] == reference, timeout_s, "a reply"
-        )
+        signal = self._take(lambda found: found[0] == op.DOP_ALIAS_SEND and found[1] == reference, timeout_s, "a reply")
         return signal[2][1]
 
     # -- receiving ------------------------------------------------------------------------------
@@ -210,7 +210,9 @@ class ScriptedPeer:
 
     def _take(self, wanted: Any, timeout_s: float | None, what: str) -> tuple[int, Any, Any]:
         limit = self.timeout_s if timeout_s is None else timeout_s
-        with gevent.Timeout(limit, PeerFailure(f"expected {what} within {limit:g} s; waiting: {list(self._signals)!r}")):
+        with gevent.Timeout(
+            limit, PeerFailure(f"expected {what} within {limit:g} s; waiting: {list(self._signals)!r}")
+        ):
             while True:
                 for index, signal in enumerate(self._signals):
                     if signal[0] != op.TICK and wanted(signal):

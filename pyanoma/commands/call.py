@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from erlang_bridge import ErlangExit
 from erlang_bridge.terms.text import format_term, parse_term
 from pyanoma.client import connected
 from pyanoma.commands.options import cookie_option, json_option, node_argument, timeout_option
@@ -36,7 +37,11 @@ def call(node: str, name: str, term: str, cast: bool, cookie: str | None, timeou
             ask(client, node, timeout_s)
             reply = "ok"
         else:
-            reply = format_term(client.call((name, node), request, timeout_s))
+            try:
+                reply = format_term(client.call((name, node), request, timeout_s))
+            except ErlangExit as error:
+                error.call = f"{name} on {node}"
+                raise
     if as_json:
         print_json({"node": node, "name": name, "reply": reply})
     else:

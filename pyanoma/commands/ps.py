@@ -69,7 +69,7 @@ def ps(node: str, cookie: str | None, timeout_s: float, limit: int, as_json: boo
     for line in lines:
         shown.add_row(*(f"{value:,}" if isinstance(value, int) else value for value in asdict(line).values()))
     console().print(shown)
-    left_out = f", {total - len(lines)} more left out (--limit)" if total > len(lines) else ""
+    left_out = f", {total - limit} more left out (--limit)" if total > limit else ""
     click.echo(f"{len(lines)} processes on {node}{left_out}")
 
 

@@ -6,7 +6,6 @@ import os
 import re
 import secrets
 import shutil
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,11 +15,12 @@ from time import monotonic
 from typing import Final
 
 import gevent
+from gevent import subprocess
 
 import pyanoma
 from erlang_bridge import Node
 from erlang_bridge.testing.beams import Beam
-from erlang_bridge.testing.programs import Program, clean_environment, free_port
+from erlang_bridge.testing.programs import clean_environment, free_port
 from erlang_bridge.testing.releases import BeamRelease, NoBeam, inspect_release, packaged_erl
 from pyanoma.demo.screen import DemoFailed
 
@@ -56,13 +56,24 @@ class PythonNode:
     def __init__(self, epmd_port: int, cookie: str, directory: Path) -> None:
         home = Path(pyanoma.__file__).parents[1]
         command = [sys.executable, "-m", "pyanoma", "start", "--name", PYTHON_NAME]
-        command += ["--engine", "counter=pyanoma.demo.counter:Counter"]
+        # However the demo ends, its standard input does: the node does not outlive it.
+        command += ["--engine", "counter=pyanoma.demo.counter:Counter", "--exit-with-stdin"]
         path = os.pathsep.join(filter(None, (str(home), os.environ.get("PYTHONPATH"))))
         # The cookie in the environment: a command line can be read by everyone on the machine.
         environment = clean_environment(
             directory, ERL_EPMD_PORT=str(epmd_port), PYANOMA_COOKIE=cookie, PYTHONPATH=path, PYTHONUNBUFFERED="1"
         )
-        self._program = Program(command, directory / "python.log", environment, directory)
+        self._log_path = directory / "python.log"
+        with self._log_path.open("wb") as log:
+            self._program = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                cwd=directory,
+                start_new_session=True,
+            )
         self.pid = self._program.pid
         self.ready = self._wait_ready()
 
@@ -72,7 +83,7 @@ class PythonNode:
             ready = re.search(r"^READY .*$", self.log_text(), re.MULTILINE)
             if ready is not None:
                 return ready[0]
-            if self._program.exit_status() is not None:
+            if self._program.poll() is not None:
                 break
             gevent.sleep(0.01)
         self.kill()
@@ -80,17 +91,22 @@ class PythonNode:
 
     def log_text(self) -> str:
         """What it has printed."""
-        return self._program.log_path.read_text(errors="replace")
+        return self._log_path.read_text(errors="replace")
 
     def stop(self) -> int | None:
         """``SIGTERM``; its exit status, None if it has not ended in time."""
-        self._program.signal(signal.SIGTERM)
-        return self._program.wait(STOP_TIME_S)
+        self._program.terminate()
+        try:
+            return self._program.wait(STOP_TIME_S)
+        except subprocess.TimeoutExpired:
+            return None
 
     def kill(self) -> None:
         """End it whatever it does. Nothing if it has ended."""
-        if self._program.exit_status() is None:
-            self._program.kill()
+        self._program.kill()
+        self._program.wait()
+        if self._program.stdin is not None:
+            self._program.stdin.close()
 
 
 class Cluster:

@@ -8,6 +8,7 @@ import subprocess
 import time
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import gevent
 import pytest
@@ -284,7 +285,8 @@ def hold(world, listening, held, target):
         world.closers.append(sink.close)
         carriers.extend((gevent.spawn(carry, source, sink), gevent.spawn(carry, sink, source)))
 
-    taken, carriers = Event(), []
+    taken = Event()
+    carriers: list[Any] = []
     serving = gevent.spawn(serve)
     world.closers.insert(0, lambda: gevent.killall([serving, *carriers]))
     return taken
@@ -724,6 +726,7 @@ def test_erl_call(world, epmd_port, beam_cookie, tmp_path):
         )
     )
     done = calling.get()
+    assert done is not None
     assert done.stdout == "{from, python}", (done, py.events)
     [(channel,)] = py.of("up")
     assert channel.peer.hidden

@@ -79,9 +79,7 @@ def test_erpc_call_results(beam: Beam, worker: Node) -> None:
 def test_undefined_functions(beam: Beam, worker: Node) -> None:
     for module, function, arguments in (("work", "none", [1]), ("os", "system", [b"true"]), ("work", "echo", [1, 2])):
         undef = (Atom("undef"), [(Atom(module), Atom(function), arguments, [])])
-        result = beam.eval(
-            "rpc:call(N, M, F, A)", N=worker.name, M=Atom(module), F=Atom(function), A=arguments
-        )
+        result = beam.eval("rpc:call(N, M, F, A)", N=worker.name, M=Atom(module), F=Atom(function), A=arguments)
         assert result == (Atom("badrpc"), (Atom("EXIT"), undef))
 
 
@@ -143,9 +141,7 @@ def test_the_caller_is_known(beam: Beam, worker: Node) -> None:
 
 
 def test_spawn_of_a_fun_is_undef(beam: Beam, worker: Node) -> None:
-    reason = beam.eval(
-        "try erpc:call(N, fun() -> 1 end) catch error:{exception, R, _} -> R end", N=worker.name
-    )
+    reason = beam.eval("try erpc:call(N, fun() -> 1 end) catch error:{exception, R, _} -> R end", N=worker.name)
     assert reason is Atom("undef")
 
 

@@ -197,10 +197,7 @@ def test_link_and_monitor_hear_every_end(beam: Beam, counter: Pid, stop: str, re
     shell = start_watcher(beam)
     shell.eval("link(P), R = monitor(process, P)", P=counter)
     shell.eval(f"spawn(fun() -> {stop} end)")
-    heard = {
-        message[0]: message
-        for message in (shell.eval(NEXT), shell.eval(NEXT))
-    }
+    heard = {message[0]: message for message in (shell.eval(NEXT), shell.eval(NEXT))}
     assert heard[Atom("EXIT")] == (Atom("EXIT"), counter, reason)
     assert heard[Atom("DOWN")][2:] == (Atom("process"), counter, reason)
     assert shell.eval("process_info(self(), [links, monitors])") == [

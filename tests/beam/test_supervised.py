@@ -102,10 +102,12 @@ def test_restart_types(beam: Beam, node: Node, restart: str, end: str, comes_bac
         again = supervisor.restarted("a", first["a"])
         assert beam.eval("gen_server:call(P, read)", P=again) == 7
     else:
-        beam.wait_until("not is_pid(element(2, hd(supervisor:which_children(S) ++ [{x, undefined}])))"
-                        " orelse length(supervisor:which_children(S)) =:= 1"
-                        " orelse lists:keyfind(a, 1, supervisor:which_children(S)) =:= {a, undefined, worker, [erpc]}",
-                        S=supervisor.pid)
+        beam.wait_until(
+            "not is_pid(element(2, hd(supervisor:which_children(S) ++ [{x, undefined}])))"
+            " orelse length(supervisor:which_children(S)) =:= 1"
+            " orelse lists:keyfind(a, 1, supervisor:which_children(S)) =:= {a, undefined, worker, [erpc]}",
+            S=supervisor.pid,
+        )
         gevent.sleep(0.1)
         children = supervisor.children()
         assert children.get("a", Atom("undefined")) is Atom("undefined")
@@ -290,8 +292,9 @@ def test_many_restarts_leave_nothing_behind(beam: Beam, node: Node) -> None:
     remote = node.table.remote[beam.node]
     assert len(remote.links) == 1
     assert len(remote.watchers) <= 1
-    assert beam.eval("{length(element(2, process_info(S, links))), element(2, process_info(S, monitors))}",
-                     S=supervisor.pid) == (1, [])
+    assert beam.eval(
+        "{length(element(2, process_info(S, links))), element(2, process_info(S, monitors))}", S=supervisor.pid
+    ) == (1, [])
 
 
 # -- the Python node itself dies --------------------------------------------------------------
@@ -326,9 +329,7 @@ def test_python_killed_and_started_again(beam: Beam, beam_cookie: str, epmd_port
     process = start_python(name, beam_cookie, epmd_port)
     try:
         spec = child("a", args="4", more="restart => temporary")
-        supervisor = beam.eval(
-            "{ok, S} = supervisor:start_link(init_answer, {ok, {#{}, []}}), unlink(S), S"
-        )
+        supervisor = beam.eval("{ok, S} = supervisor:start_link(init_answer, {ok, {#{}, []}}), unlink(S), S")
         _, old = beam.eval(f"supervisor:start_child(S, {spec})", S=supervisor, N=Atom(name))
         shell = beam.shell()
         shell.eval("R = monitor(process, P)", P=old)

@@ -23,15 +23,17 @@ _NAME_CHARACTERS = st.characters(exclude_categories=["Cs"])
 
 integers = st.one_of(
     st.integers(-3, 260),
-    st.sampled_from([2**31 - 1, 2**31, -(2**31), -(2**31) - 1, 2**63, 256**255 - 1, 256**255, -(256**255)]),
-    st.integers(-(2**80), 2**80),
-    st.integers(-(2**3000), 2**3000),
+    st.builds(
+        lambda power, more, sign: sign * ((1 << power) + more),
+        st.sampled_from([8, 31, 32, 63, 64, 8 * 255, 3000]),
+        st.integers(-1, 1),
+        st.sampled_from([1, -1]),
+    ),
+    st.binary(max_size=380).map(lambda digits: int.from_bytes(digits, signed=True)),
 )
 floats = st.floats(allow_nan=False, allow_infinity=False)
-atom_names = st.text(_NAME_CHARACTERS, max_size=12) | st.sampled_from(
-    ["ok", "undefined", "Elixir.Foo.Bar", "å" * 255, "\U0001f600" * 255, "a" * 255]
-)
-atoms = atom_names.filter(lambda name: name not in ("true", "false", "nil")).map(Atom)
+atom_names = st.text(_NAME_CHARACTERS, max_size=12) | st.sampled_from("åa\U0001f600").map(lambda letter: letter * 255)
+atoms = atom_names.map(lambda name: Atom(name + "_" if name in ("true", "false", "nil") else name))
 nodes = st.sampled_from([Atom("a@127.0.0.1"), Atom("å@host"), Atom("n" * 200 + "@host.example")])
 creations = st.integers(4, 2**32 - 1)
 pids = st.builds(Pid, nodes, st.integers(0, 2**28 - 1), _U32, creations)
@@ -41,10 +43,12 @@ references = st.builds(
 )
 bit_strings = st.builds(BitString, st.binary(min_size=1, max_size=20), st.integers(1, 7))
 exports = st.builds(Export, atoms, atoms, st.integers(0, 255))
-leaves = st.one_of(
-    integers, floats, atoms, st.booleans(), st.none(), st.binary(max_size=40), bit_strings, pids, ports, references, exports,
+identifiers = st.one_of(pids, ports, references)
+writable_leaves = st.one_of(
+    integers, floats, atoms, st.booleans(), st.none(), st.binary(max_size=40), bit_strings, exports,
     st.lists(st.integers(0, 255), max_size=5),
 )  # fmt: skip
+"""Leaves that can also be given as text."""
 
 
 def _with_keys_apart(pairs: list[tuple[Any, Any]]) -> Any:
@@ -55,7 +59,7 @@ def _with_keys_apart(pairs: list[tuple[Any, Any]]) -> Any:
 
 def _containers(inside: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     elements = st.lists(inside, max_size=5)
-    no_list = inside.filter(lambda term: not isinstance(term, (list, ImproperList)))
+    no_list = inside.map(lambda term: (term,) if isinstance(term, (list, ImproperList)) else term)
     return st.one_of(
         elements,
         elements.map(tuple),
@@ -67,7 +71,8 @@ def _containers(inside: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     )
 
 
-terms = st.recursive(leaves, _containers, max_leaves=25)
+terms = st.recursive(writable_leaves | identifiers, _containers, max_leaves=25)
+no_identifiers = st.recursive(writable_leaves, _containers, max_leaves=25)
 
 
 @st.composite

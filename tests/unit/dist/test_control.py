@@ -1,5 +1,7 @@
 """What goes to a peer that lacks a flag, and what is accepted from any."""
 
+from typing import Any
+
 import pytest
 
 from erlang_bridge.dist.control import LAWFUL, WITHOUT_FLAG, OutgoingForms, is_lawful
@@ -31,7 +33,7 @@ NAME = Atom("name")
 MFA = (Atom("m"), Atom("f"), 0)
 REASON = (Atom("boom"), [1, 2])
 
-MODERN = [
+MODERN: list[tuple[tuple[Any, ...], Any]] = [
     ((1, US, THEM), NO_PAYLOAD),
     ((6, US, NONE, NAME), REASON),
     ((7, US, THEM), NO_PAYLOAD),
@@ -145,11 +147,12 @@ def test_priority_signals_to_a_peer_with_nothing_to_put_in_their_place():
 
 @pytest.mark.parametrize("without", [0, DFLAG_EXIT_PAYLOAD, DFLAG_UNLINK_ID])
 def test_what_otp_closes_on_is_not_sent_to_an_earlier_start_of_the_peer(without):
-    for control in ((24, US, OLD), (35, 1, US, OLD), (36, 1, US, OLD), (3, US, OLD, REASON)):
-        payload = REASON if control[0] == 24 else NO_PAYLOAD
-        assert sent(control, payload, without) is None
-    for control in ((1, US, OLD), (19, US, OLD, OUR_REF)):
-        assert sent(control, NO_PAYLOAD, without) == (control, NO_PAYLOAD)
+    assert sent((24, US, OLD), REASON, without) is None
+    assert sent((3, US, OLD, REASON), NO_PAYLOAD, without) is None
+    assert sent((35, 1, US, OLD), NO_PAYLOAD, without) is None
+    assert sent((36, 1, US, OLD), NO_PAYLOAD, without) is None
+    assert sent((1, US, OLD), NO_PAYLOAD, without) == ((1, US, OLD), NO_PAYLOAD)
+    assert sent((19, US, OLD, OUR_REF), NO_PAYLOAD, without) == ((19, US, OLD, OUR_REF), NO_PAYLOAD)
     assert sent((26, US, OLD), REASON) == ((26, US, OLD), REASON)
 
 

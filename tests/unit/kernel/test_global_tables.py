@@ -113,10 +113,20 @@ def test_lock_is_known_by_its_requester() -> None:
 
 def test_lockers_sort_their_pids_as_erlang_does() -> None:
     # lists:sort/1 of these on OTP 25 and 28: serial, then id, then node, then creation.
-    in_order = [pid(4, THERE), pid(5), pid(5, creation=2), pid(5, THERE, creation=0), pid(6), pid(70000), pid(5, serial=1)]
+    in_order = [
+        pid(4, THERE),
+        pid(5),
+        pid(5, creation=2),
+        pid(5, THERE, creation=0),
+        pid(6),
+        pid(70000),
+        pid(5, serial=1),
+    ]
     for index, smaller in enumerate(in_order):
         for greater in in_order[index + 1 :]:
-            assert lockers_lock_id(greater, smaller) == lockers_lock_id(smaller, greater) == (GLOBAL, [smaller, greater])
+            assert (
+                lockers_lock_id(greater, smaller) == lockers_lock_id(smaller, greater) == (GLOBAL, [smaller, greater])
+            )
 
 
 def test_boss_has_the_greatest_name() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from time import monotonic
 from typing import Any
 
 import gevent
@@ -223,6 +224,18 @@ class RawPeer:
         except ConnectionResetError:
             pass
         return data
+
+
+def drip_until_closed(sock: socket.socket, pause_s: float) -> float:
+    """Send a byte now and then until the node has closed the connection; after how many seconds."""
+    start = monotonic()
+    try:
+        while monotonic() - start < 10:
+            sock.sendall(b"\1")
+            gevent.sleep(pause_s)
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    return monotonic() - start
 
 
 def until(condition: Any, timeout_s: float = 10.0) -> None:
