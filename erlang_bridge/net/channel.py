@@ -21,7 +21,7 @@ from gevent.monkey import get_original
 from erlang_bridge.dist.connection import DistConnection, Packet, Signal
 from erlang_bridge.dist.control import Control
 from erlang_bridge.dist.handshake import Peer
-from erlang_bridge.errors import RemoteProtocolError
+from erlang_bridge.errors import EtfEncodeError, RemoteProtocolError
 from erlang_bridge.etf import NO_PAYLOAD, encode_term
 from erlang_bridge.net.options import NetOptions
 from erlang_bridge.terms import Atom
@@ -33,6 +33,7 @@ _WRITE_SIZE: Final = 256 << 10
 _COPY_LIMIT: Final = 32 << 10
 _WRITES_A_TURN: Final = 16
 _LARGE_READ_SIZE: Final = 1 << 20
+_MAX_SIGNAL_SIZE: Final = (1 << 32) - 100
 
 
 class Channel:
@@ -124,6 +125,8 @@ class Channel:
         # The flags are not known yet, so neither is the form; the terms may change until they are.
         payload_etf = None if payload is NO_PAYLOAD else encode_term(payload)
         control_etf = encode_term(control)
+        if len(control_etf) + len(payload_etf or b"") > _MAX_SIGNAL_SIZE:
+            raise EtfEncodeError("", payload, "its packet would be over the 4 GiB that a packet may have")
         self._pending.append((control, payload_etf))
         self._queued_total += len(control_etf) + len(payload_etf or b"")
 
@@ -349,8 +352,20 @@ class Channel:
             return
         if self.state == "up" and not self._write_failed:
             self._flush()
+            self._discard_input()
         self._shut(reason)
         self._on_closed(self, reason)
+
+    def _discard_input(self) -> None:
+        # Closing a socket with unread input resets the connection, and with it what the peer has yet to receive.
+        sock = self._sock
+        assert sock is not None
+        try:
+            for _ in range(_WRITES_A_TURN):
+                if not sock.recv_into(self._buffer):
+                    return
+        except OSError:
+            return
 
     def _shut(self, reason: str) -> None:
         with self._lock:

@@ -79,7 +79,14 @@ class Screen:
         self.show(made)
 
     def show(self, what: RenderableType, indent: int = 4) -> None:
-        self.console.print(Padding(what, (0, 0, 0, indent), expand=False))
+        padded = Padding(what, (0, 0, 0, indent), expand=False)
+        if self.console.is_terminal:
+            self.console.print(padded)
+            return
+        with self.console.capture() as capture:
+            self.console.print(padded)
+        for line in capture.get().splitlines():
+            self.console.out(line.rstrip())
 
 
 def _cut(text: str) -> str:

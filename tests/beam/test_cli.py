@@ -1,4 +1,4 @@
-"""The command line as a person or a script meets it: real processes, exit codes, one-line errors, no wait without end."""
+"""The command line as a person or a script meets it: real processes, exit codes, one-line errors, bounded waits."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import gevent
 import pytest
 
 from erlang_bridge import Atom
@@ -145,7 +145,7 @@ def test_the_tree_stops_in_order(beam: Beam, start: Any):
         [receive {'DOWN', _, process, {Name, N}, Reason} -> {Name, Reason} after 10000 -> late end || _ <- Names]
     """
     downs = beam.begin(watch, N=Atom("cli_c@127.0.0.1"))
-    until(lambda: downs.ready(), 0.5)
+    until(downs.ready, 0.5)  # the monitors are set by then
     program.send_signal(signal.SIGTERM)
     program.communicate(timeout=10)
     shutdown = Atom("shutdown")
@@ -438,10 +438,10 @@ def test_doctor_and_something_else_at_the_port_of_epmd(pyanoma: Command):
         port = server.getsockname()[1]
 
         def answer() -> None:
-            with gevent.Timeout(15, False), server.accept()[0] as connection:
+            server.settimeout(15)
+            connection, _ = server.accept()
+            with connection:
                 connection.sendall(b"SSH-2.0-OpenSSH\r\n" * 3)
-
-        import threading
 
         thread = threading.Thread(target=answer)
         thread.start()

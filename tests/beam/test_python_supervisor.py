@@ -345,7 +345,7 @@ class Twins:
         self.beam.eval("persistent_term:put({diff_child, I}, O)", I=id, O=outcome)
 
     def both(self, source: str, **bindings: Any) -> tuple[Any, Any]:
-        return tuple(self._ask(pid, source, bindings) for pid in (self.theirs, self.ours))  # type: ignore[return-value]
+        return tuple(self._ask(pid, source, bindings) for pid in (self.theirs, self.ours))
 
     def _ask(self, supervisor: Pid, source: str, bindings: dict[str, Any]) -> Any:
         try:

@@ -126,11 +126,11 @@ def test_messages_keep_their_order(beam: Beam, node: Node) -> None:
     received: list[int] = []
 
     class Collector(Idle):
-        def handle_info(self, message, state):  # type: ignore[no-untyped-def]
+        def handle_info(self, message, state):
             received.append(message)
             return super().handle_info(message, state)
 
-        def handle_call(self, request, caller, state):  # type: ignore[no-untyped-def]
+        def handle_call(self, request, caller, state):
             return Reply(len(received), state)
 
     pid = node.start(Collector)
@@ -246,11 +246,11 @@ def test_unlink_then_crash_is_not_heard(beam: Beam, node: Node, counter: Pid) ->
 
 def test_our_link_to_a_beam_process(beam: Beam, node: Node) -> None:
     class Linker(Crasher):
-        def init(self, args):  # type: ignore[no-untyped-def]
+        def init(self, args):
             self.link(args)
             return []
 
-        def handle_info(self, message, state):  # type: ignore[no-untyped-def]
+        def handle_info(self, message, state):
             from erlang_bridge import NoReply
 
             return NoReply([*state, message])
@@ -265,7 +265,7 @@ def test_our_link_to_a_beam_process(beam: Beam, node: Node) -> None:
 def test_our_link_to_a_dead_beam_process(beam: Beam, node: Node) -> None:
     theirs = beam.eval("P = spawn(fun() -> ok end), timer:sleep(50), P")
 
-    def body(own):  # type: ignore[no-untyped-def]
+    def body(own):
         own.set_trap_exit(True)
         own.link(theirs)
         heard.append(own.receive(timeout_s=3))
@@ -305,7 +305,7 @@ def test_our_monitors(beam: Beam, node: Node) -> None:
     theirs = beam.eval("spawn(fun() -> register(watched, self()), receive {stop, R} -> exit(R) end end)")
     heard: list[object] = []
 
-    def body(own):  # type: ignore[no-untyped-def]
+    def body(own):
         by_pid = own.monitor(theirs)
         by_name = own.monitor(("watched", beam.name))
         unknown = own.monitor(("nobody", beam.name))
@@ -339,7 +339,7 @@ def test_our_monitors(beam: Beam, node: Node) -> None:
 def test_message_to_an_alias_of_ours(beam: Beam, node: Node) -> None:
     heard: list[object] = []
 
-    def body(own):  # type: ignore[no-untyped-def]
+    def body(own):
         alias = own.alias()
         beam_side = own.receive(timeout_s=3)
         own.send(beam_side, alias)
@@ -385,7 +385,7 @@ def test_killed_beam_is_noconnection_once_for_links_and_monitors(beam: Beam, nod
     theirs = beam.eval("spawn(fun() -> receive stop -> ok end end)")
     heard: list[object] = []
 
-    def body(own):  # type: ignore[no-untyped-def]
+    def body(own):
         own.set_trap_exit(True)
         own.link(theirs)
         own.monitor(theirs)
@@ -400,7 +400,7 @@ def test_killed_beam_is_noconnection_once_for_links_and_monitors(beam: Beam, nod
     beam.kill()
     assert until(lambda: len(heard) >= 2)
     gevent.sleep(0.3)
-    kinds = [(message[0], message[-1]) for message in heard]  # type: ignore[index]
+    kinds = [(message[0], message[-1]) for message in heard]
     noconnection = Atom("noconnection")
     assert sorted(kinds, key=repr) == [(Atom("DOWN"), noconnection), (Atom("EXIT"), noconnection)]
     assert node.nodes() == []
@@ -419,13 +419,13 @@ def test_restarted_beam_is_reconnected_and_old_pids_are_dead(beam: Beam, node: N
 
 
 @pytest.mark.slow
-def test_frozen_beam_is_dropped_within_ticktime(beam_factory, node_factory: NodeFactory) -> None:  # type: ignore[no-untyped-def]
+def test_frozen_beam_is_dropped_within_ticktime(beam_factory, node_factory: NodeFactory) -> None:
     beam = beam_factory(arguments=["-kernel", "net_ticktime", "4"])
     node = node_factory(options=NetOptions(net_ticktime_s=4))
     theirs = beam.eval("spawn(fun() -> receive stop -> ok end end)")
     heard: list[object] = []
 
-    def body(own):  # type: ignore[no-untyped-def]
+    def body(own):
         own.monitor(theirs)
         heard.append(own.receive(timeout_s=20))
 
@@ -437,11 +437,11 @@ def test_frozen_beam_is_dropped_within_ticktime(beam_factory, node_factory: Node
         assert until(lambda: heard != [], 8)
     finally:
         beam.thaw()
-    assert heard[0][-1] is Atom("noconnection")  # type: ignore[index]
+    assert heard[0][-1] is Atom("noconnection")
 
 
 @pytest.mark.slow
-def test_blocked_handler_does_not_stop_ticks(beam_factory, node_factory: NodeFactory) -> None:  # type: ignore[no-untyped-def]
+def test_blocked_handler_does_not_stop_ticks(beam_factory, node_factory: NodeFactory) -> None:
     beam = beam_factory(arguments=["-kernel", "net_ticktime", "4"])
     node = node_factory(options=NetOptions(net_ticktime_s=4))
     counter = node.start(Counter, 0)
@@ -470,4 +470,3 @@ def test_undecodable_message_costs_only_itself(beam: Beam, node: Node, caplog: p
     assert beam.eval("nodes()") == [node.name]
     lines = [record for record in caplog.records if "was dropped" in record.getMessage()]
     assert len(lines) == 1
-    assert Strict

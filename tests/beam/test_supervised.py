@@ -56,7 +56,7 @@ class OtpSupervisor:
             while not isinstance(pid, Pid) or pid == old:
                 gevent.sleep(0.02)
                 pid = self.children().get(name)
-        return pid  # type: ignore[no-any-return]
+        return pid
 
 
 def child(name: str, engine: str = "counter", args: str = "0", more: str = "") -> str:
@@ -344,7 +344,7 @@ def test_python_killed_and_started_again(beam: Beam, beam_cookie: str, epmd_port
     finally:
         process.kill()
         process.wait(10)
-        process.stdout.close()  # type: ignore[union-attr]
+        process.stdout.close()
     process = start_python(name, beam_cookie, epmd_port)
     try:
         answer, new = beam.eval(f"supervisor:start_child(S, {spec})", S=supervisor, N=Atom(name))
@@ -355,4 +355,4 @@ def test_python_killed_and_started_again(beam: Beam, beam_cookie: str, epmd_port
     finally:
         process.kill()
         process.wait(10)
-        process.stdout.close()  # type: ignore[union-attr]
+        process.stdout.close()

@@ -182,6 +182,20 @@ def test_what_was_sent_in_the_turn_of_the_end_still_goes_out(pair):
     assert b.messages == [b"farewell"]
 
 
+def test_the_farewell_arrives_also_when_the_peer_has_sent_much_that_is_unread(world):
+    b = world.node()
+    peer = world.raw(b)
+    until(lambda: b.of("up"))
+    channel = b.connections.get(Atom(peer.name))
+    peer.sock.sendall(peer.packet(bytes(300_000)))
+    channel.send((6, b.pid, Atom(""), NAME), bytes(200_000))
+    channel.send((6, b.pid, Atom(""), NAME), "farewell")
+    channel.close("disconnect")
+    data = peer.read_to_end()
+    assert data.endswith(b"farewell")
+    assert len(data) > 200_000
+
+
 def test_reconnect_is_a_new_channel(pair):
     a, b = pair
     first = a.connections.connect(b.node)
@@ -719,6 +733,28 @@ def test_nothing_is_accepted_before_the_node_has_a_creation(world):
     b.connections.set_identity(replace(b.connections.identity, creation=99))
     starting.get()
     until(lambda: b.of("up"))
+
+
+def test_out_of_descriptors(world, monkeypatch, caplog):
+    b = world.node()
+    listener = b.connections._listener
+    real = listener._sock
+    refusals = [OSError(24, "Too many open files"), ConnectionAbortedError(), BlockingIOError()]
+
+    class Failing:
+        def _accept(self):
+            if refusals:
+                raise refusals.pop(0)
+            return real._accept()
+
+        def close(self):
+            real.close()
+
+    monkeypatch.setattr(listener, "_sock", Failing())
+    world.raw(b)
+    until(lambda: b.of("up"))
+    assert refusals == []
+    assert "Too many open files" in caplog.text
 
 
 # -- after it ---------------------------------------------------------------------------------

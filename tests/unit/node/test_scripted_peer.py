@@ -103,7 +103,7 @@ def test_altact_exit(node: Node, peer: ScriptedPeer, counter: Pid) -> None:
         (lambda us, them: (op.DOP_PAYLOAD_EXIT2_TT, us, them, TOKEN), BOOM),
     ],
 )
-def test_exits_in_every_form(node: Node, peer: ScriptedPeer, counter: Pid, control, payload) -> None:  # type: ignore[no-untyped-def]
+def test_exits_in_every_form(node: Node, peer: ScriptedPeer, counter: Pid, control, payload) -> None:
     peer.link(counter)
     peer.send_packet(encode_signal(control(peer.pid, counter), payload))
     assert until(lambda: not node.is_alive(counter))
@@ -185,7 +185,7 @@ def test_demonitor(node: Node, peer: ScriptedPeer, counter: Pid) -> None:
 def test_down_that_crosses_a_demonitor_is_dropped(node: Node, peer: ScriptedPeer) -> None:
     heard: list[object] = []
 
-    def body(own) -> None:  # type: ignore[no-untyped-def]
+    def body(own) -> None:
         reference = own.monitor(peer.pid)
         own.receive()
         own.demonitor(reference)
@@ -205,7 +205,7 @@ def test_down_that_crosses_a_demonitor_is_dropped(node: Node, peer: ScriptedPeer
 def test_lost_connection_is_noconnection_once(node: Node, peer: ScriptedPeer) -> None:
     heard: list[object] = []
 
-    def body(own) -> None:  # type: ignore[no-untyped-def]
+    def body(own) -> None:
         own.set_trap_exit(True)
         own.link(peer.pid)
         own.monitor(peer.pid)
@@ -218,7 +218,7 @@ def test_lost_connection_is_noconnection_once(node: Node, peer: ScriptedPeer) ->
     peer.close()
     assert until(lambda: len(heard) == 2)
     gevent.sleep(0.05)
-    assert [(message[0], message[-1]) for message in heard] == [  # type: ignore[index]
+    assert [(message[0], message[-1]) for message in heard] == [
         (Atom("EXIT"), Atom("noconnection")),
         (Atom("DOWN"), Atom("noconnection")),
     ]
