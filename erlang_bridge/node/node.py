@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import greenlet
+from gevent.event import Event
 
 from erlang_bridge.dist.flags import OFFERED_HIDDEN, OFFERED_VISIBLE
 from erlang_bridge.dist.handshake import NodeIdentity
@@ -92,6 +93,7 @@ class Node:
         self._on_nodeup: list[Callable[[Atom, bool], None]] = []
         self._on_nodedown: list[Callable[[Atom, bool, str], None]] = []
         self._stopped = False
+        self._stopped_event = Event()
         self.registration: EpmdRegistration | None = None
         flags = OFFERED_HIDDEN if self.hidden else OFFERED_VISIBLE
         self.connections = Connections(
@@ -153,6 +155,17 @@ class Node:
         """True from the moment that it is told to stop."""
         return self._stopped
 
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Let the node run until it is stopped; for a main program that has nothing else to do.
+
+        A node runs whenever the program waits in gevent, so ``gevent.sleep`` does as well; `time.sleep`, unpatched, does
+        not.
+
+        Returns:
+            False where `timeout_s` ended first.
+        """
+        return bool(self._stopped_event.wait(timeout_s))
+
     def stop(self) -> None:
         """End all processes, then the connections. Processes under a supervisor are shut down in order first.
 
@@ -165,6 +178,7 @@ class Node:
         self.table.close(SHUTDOWN)
         # Closing a channel writes what the ends of the processes have queued.
         self._close_network()
+        self._stopped_event.set()
 
     def _close_network(self) -> None:
         self.connections.close()
@@ -296,6 +310,13 @@ class Node:
 
     def _caller(self) -> _Caller:
         return _Caller(self.table)
+
+    def offload(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Run what would hold up everybody, C code above all, in a thread of the pool; waits for its result.
+
+        Other processes and the node's connections go on meanwhile. The function must not call into the node.
+        """
+        return self.table.scheduler.hub.threadpool.apply(function, arguments)
 
     # -- other nodes ----------------------------------------------------------------------------
 

@@ -29,6 +29,8 @@ from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import Any, ClassVar, Final, Protocol, TypeVar
 
+import gevent
+
 from erlang_bridge.errors import ErlangError, ErlangExit, ErlangThrow
 from erlang_bridge.otp import gen, reports
 from erlang_bridge.otp.child_specs import (
@@ -257,7 +259,7 @@ class Supervisor(GenServer):
         except ErlangThrow as thrown:
             # OTP applies the start function under `catch`, where a thrown term is as good as a returned one.
             result = thrown.reason
-        except Exception as error:  # noqa: BLE001  # it is the reason why the start failed
+        except (Exception, gevent.Timeout) as error:  # noqa: BLE001  # it is the reason why the start failed
             result = (ERROR, (EXIT, reports.exit_reason(error)))
         match result:
             case Pid():

@@ -50,7 +50,7 @@ def test_the_demo(tmp_path: Path, beam_release: BeamRelease):
     out = done.stdout
     assert f"Erlang/OTP {beam_release.otp}" in out
     assert "'ZeroDivisionError'" in out
-    assert re.search(r"in function +'pyanoma\.demo\.counter':'Counter\.handle_call'/3 \(.*counter\.py, line \d+\)", out)
+    assert re.search(r"in function +'pyanoma\.demo\.counter':'Counter\.handle_call'/3 \(.*counter\.py(:|, line )\d+\)", out)
     assert re.search(r"apples +ZeroDivisionError +python_engines +<[\d.]+> → <[\d.]+> +15 → 10 \(as started\)", out)
     assert re.search(r"pears +nothing +- +<[\d.]+> \(the same\) +22 \(kept\)", out)
     assert re.search(r"clicks +exit\(Pid, kill\) +python_engines +<[\d.]+> → <[\d.]+> +3 → 0 \(as started\)", out)

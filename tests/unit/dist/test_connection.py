@@ -215,4 +215,5 @@ def time_per_byte(size):
 
 def test_a_large_packet_is_received_in_linear_time():
     large, larger = (min(time_per_byte(size) for _ in range(3)) for size in (8 << 20, 64 << 20))
-    assert larger < 4 * large
+    # Fresh memory costs about a nanosecond a byte; joining at each piece would cost hundreds.
+    assert larger < 4 * large + 5e-9

@@ -295,7 +295,7 @@ def test_a_child_that_is_dead_on_arrival_is_restarted(world: World) -> None:
     assert until(lambda: world.children(sup) == {"a": second})
 
 
-def raising(error: Exception) -> Callable[..., Any]:
+def raising(error: BaseException) -> Callable[..., Any]:
     def start(supervisor: Any) -> Any:
         raise error
 
@@ -325,6 +325,11 @@ def test_a_function_that_raises_shows_where(world: World) -> None:
     exit_, ((exception, text), trace) = reason
     assert (exit_, exception, text) == (A("EXIT"), A("ValueError"), b"no")
     assert trace[0][:2] == (A(__name__), A("raising.<locals>.start"))
+
+
+def test_a_function_that_runs_out_of_time(world: World) -> None:
+    _, (reason, _) = start_child(world, world.supervise(), ChildSpec("a", raising(gevent.Timeout(1))))
+    assert reason[1][0] == (A("Timeout"), b"1 second")
 
 
 def test_a_name_of_the_node_starts_a_child(world: World) -> None:
