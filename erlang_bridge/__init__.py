@@ -46,11 +46,9 @@ from erlang_bridge.kernel.callables import RemoteCall
 from erlang_bridge.net.options import NetOptions
 from erlang_bridge.node import Node
 from erlang_bridge.otp.child_specs import ChildSpec, DynamicSupervisorFlags, InvalidSpec, SupervisorFlags
-from erlang_bridge.otp.child_specs import ChildSpec, DynamicSupervisorFlags, SupervisorFlags
 from erlang_bridge.otp.gen_server import GenServer
 from erlang_bridge.otp.own import OwnProcess
 from erlang_bridge.otp.results import Ignore, Init, NoReply, Reply, Stop
-from erlang_bridge.otp.supervisor import DynamicSupervisor, Supervisor
 from erlang_bridge.otp.supervisor import DynamicSupervisor, Supervisor
 from erlang_bridge.terms import Atom, BitString, Export, Fun, ImproperList, Map, Pid, Port, Record, Reference
 
@@ -64,11 +62,8 @@ __all__ = [
     "CallTimeout",
     "CallingSelf",
     "ChildSpec",
-    "ChildSpec",
     "ConfigError",
     "ConnectionLost",
-    "DynamicSupervisor",
-    "DynamicSupervisorFlags",
     "DynamicSupervisor",
     "DynamicSupervisorFlags",
     "EpmdError",
@@ -106,8 +101,6 @@ __all__ = [
     "RemoteCall",
     "Reply",
     "Stop",
-    "Supervisor",
-    "SupervisorFlags",
     "Supervisor",
     "SupervisorFlags",
     "struct",

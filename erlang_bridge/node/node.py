@@ -158,8 +158,8 @@ class Node:
     def wait(self, timeout_s: float | None = None) -> bool:
         """Let the node run until it is stopped; for a main program that has nothing else to do.
 
-        A node runs whenever the program waits in gevent, so ``gevent.sleep`` does as well; `time.sleep`, unpatched, does
-        not.
+        A node runs whenever the program waits in gevent, so ``gevent.sleep`` does as well; `time.sleep`, unpatched,
+        does not.
 
         Returns:
             False where `timeout_s` ended first.
@@ -283,8 +283,7 @@ class Node:
             rpc.cast(process, _atom(node), module, function, list(arguments))
 
     def push_pyanoma_sup(self, node: str | Atom, *, compile_on: str | Atom | None = None) -> bool:
-        """Load the Erlang module ``pyanoma_sup`` into a running BEAM, compiled there; see `push.push` for what it
-        raises.
+        """Load the Erlang module ``pyanoma_sup`` into a running BEAM, compiled there; raises as `push.push` does.
 
         Returns:
             False if the BEAM had it already.

@@ -94,10 +94,10 @@ def _compare(left: Any, right: Any, exact: bool) -> int:
                 return -1 if rank < other_rank else 1
             if rank in _INSIDE:
                 decided, inside = _INSIDE[rank](one, other, exactly)
+            elif exactly and rank == _NUMBER:
+                decided, inside = _order(_exact_number(one), _exact_number(other)), None
             else:
                 decided, inside = _order(*_LEAF_KEYS[rank](one, other)), None
-                if not decided and exactly and rank == _NUMBER:
-                    decided = _order(_exact_number(one), _exact_number(other))
             if decided:
                 return decided
             if inside is not None:
@@ -153,9 +153,9 @@ def _order(one: Any, other: Any) -> int:
 # -- leaves: what to compare ------------------------------------------------------------------
 
 
-def _exact_number(number: int | float) -> tuple[bool, float]:
-    """Orders numbers that are ``==``: integers before floats, ``-0.0`` before ``0.0``."""
-    return type(number) is float, copysign(1, number) if type(number) is float else 0
+def _exact_number(number: int | float) -> tuple[bool, float, float]:
+    """Orders numbers as keys of maps: every integer before every float, ``-0.0`` before ``0.0``."""
+    return (True, number, copysign(1, number)) if type(number) is float else (False, number, 0)
 
 
 def _name(atom: Any) -> str:

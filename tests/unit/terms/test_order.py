@@ -97,8 +97,9 @@ def test_not_equal(one, other):
 
 
 def test_map_keys_are_compared_exactly():
-    # 1 is before 1.0 as a key, whatever the values.
+    # Every integer is before every float as a key, whatever the values.
     assert compare({1: 9}, {1.0: 1}) == -1
+    assert compare({5: 9}, {1.0: 1}) == -1
     assert compare(Map([(1, 1), (1.0, 2)]), Map([(1.0, 2), (1, 1)])) == 0
     assert compare(Map([(-0.0, 1), (1, 1)]), Map([(0.0, 1), (1, 1)])) == -1
 
