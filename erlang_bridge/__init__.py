@@ -43,6 +43,7 @@ from erlang_bridge.errors import (
 )
 from erlang_bridge.etf.structs import struct
 from erlang_bridge.kernel.callables import RemoteCall
+from erlang_bridge.kernel.group_leader import Streams
 from erlang_bridge.net.options import NetOptions
 from erlang_bridge.node import Node
 from erlang_bridge.otp.child_specs import ChildSpec, DynamicSupervisorFlags, InvalidSpec, SupervisorFlags
@@ -101,6 +102,7 @@ __all__ = [
     "RemoteCall",
     "Reply",
     "Stop",
+    "Streams",
     "Supervisor",
     "SupervisorFlags",
     "struct",

@@ -36,16 +36,30 @@ class Running:
 
     Attributes:
         supervisor: the root of the tree.
+        ended: set when the tree has ended, be it told to or by itself.
+        reason: why, once it has.
     """
 
     def __init__(self, node: Node, supervisor: Pid) -> None:
         self.node = node
         self.supervisor = supervisor
+        self.ended = gevent.event.Event()
+        self.reason: Any = None
+        self._watcher = node.spawn(self._watch)
+
+    def _watch(self, own: OwnProcess) -> None:
+        monitor = own.monitor(self.supervisor)
+        self.reason = own.receive(lambda message: _is_down(message, monitor))[4]
+        self.ended.set()
 
     def stop(self) -> None:
         """Stop the tree, the last started first, then the node. Idempotent."""
-        if self.node.is_alive(self.supervisor):
-            _shut_down(self.node, self.supervisor)
+        if not self.ended.is_set():
+            # As sys:terminate/2 does; nobody needs the reply.
+            request = (Atom("system"), (self._watcher, Atom("stop")), (Atom("terminate"), Atom("shutdown")))
+            self.node.send(self.supervisor, request)
+            if not self.ended.wait(STOP_TIME_S):
+                log.error("the supervision tree has not ended within %g s; stopping without it", STOP_TIME_S)
         self.node.stop()
 
 
@@ -82,27 +96,12 @@ def start(config: NodeConfig) -> Running:
 
 
 def _tree(config: NodeConfig) -> tuple[SupervisorFlags, list[ChildSpec]]:
-    engines = (SupervisorFlags(intensity=3), [ChildSpec(TICKER, (Ticker, None, {"name": TICKER}))])
+    # An engine that crashes now and then, because somebody sends it nonsense, must not take the node down.
+    engines = (SupervisorFlags(intensity=10, period_s=10), [ChildSpec(TICKER, (Ticker, None, {"name": TICKER}))])
     children = [ChildSpec("pyanoma_engines", (Supervisor, engines, {"name": "pyanoma_engines"}))]
     if config.connect:
         children.append(ChildSpec("pyanoma_connector", (Connector, config.connect, {"name": "pyanoma_connector"})))
-    return SupervisorFlags(), children
-
-
-def _shut_down(node: Node, supervisor: Pid) -> None:
-    """Have the root of the tree end as OTP's application master does, and wait for it."""
-    ended = gevent.event.Event()
-
-    def body(own: OwnProcess) -> None:
-        monitor = own.monitor(supervisor)
-        request = (Atom("terminate"), Atom("shutdown"))
-        own.send(supervisor, (Atom("system"), (own.pid, monitor), request))
-        own.receive(lambda message: _is_down(message, monitor))
-        ended.set()
-
-    node.spawn(body)
-    if not ended.wait(STOP_TIME_S):
-        log.error("the supervision tree has not ended within %g s; stopping without it", STOP_TIME_S)
+    return SupervisorFlags(intensity=3, period_s=60), children
 
 
 def _is_down(message: Any, monitor: Any) -> bool:

@@ -6,7 +6,6 @@ import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib.metadata import version
 from time import monotonic
 from typing import Final
 
@@ -16,6 +15,7 @@ from gevent import socket
 from erlang_bridge import Atom, BadCookie, BridgeError, ConfigError, EpmdError, EpmdUnreachable, NodeNotRegistered, etf
 from erlang_bridge import __version__ as our_version
 from erlang_bridge.dist.flags import MANDATORY_26, OFFERED_HIDDEN, flag_names
+from erlang_bridge.epmd.messages import NamesRequest, decode_names_reply
 from erlang_bridge.epmd.node_names import NodeName, parse_node_name
 from erlang_bridge.net.cookies import find_cookie
 from erlang_bridge.net.epmd_client import EpmdClient, epmd_port, resolve_node
@@ -79,7 +79,7 @@ def examine(
 
 def _versions() -> Check:
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    return Check("versions", State.OK, f"pyanoma {our_version}, {python}, gevent {version('gevent')}")
+    return Check("versions", State.OK, f"pyanoma {our_version}, {python}, gevent {gevent.__version__}")
 
 
 def _codec() -> Check:
@@ -104,14 +104,23 @@ def _cookie(cookie: str | None, environ: Mapping[str, str]) -> Check:
 def _epmd(port: int) -> Check:
     where = f"127.0.0.1:{port}"
     try:
-        names = EpmdClient("127.0.0.1", port, timeout_s=_RESOLVE_TIME_S).names()
-    except EpmdUnreachable:
-        found = f"none answers at {where}"
-        return Check("epmd", State.NOTE, found, "nothing to do: `pyanoma start` runs its own, and so does erl")
+        reply = decode_names_reply(EpmdClient("127.0.0.1", port, timeout_s=_RESOLVE_TIME_S).ask(NamesRequest()))
+        if reply.epmd_port != port:
+            raise EpmdError(f"it says that it listens at port {reply.epmd_port}")
     except EpmdError as error:
+        if isinstance(error, EpmdUnreachable) and not _listens(port):
+            remedy = "nothing to do: `pyanoma start` runs its own, and so does erl"
+            return Check("epmd", State.NOTE, f"none answers at {where}", remedy)
         remedy = "end the program that listens there, or set ERL_EPMD_PORT to another port, for all nodes"
-        return Check("epmd", State.PROBLEM, in_words(error), remedy)
-    return Check("epmd", State.OK, f"answers at {where}, knows {', '.join(sorted(names)) or 'no node'}")
+        return Check("epmd", State.PROBLEM, f"what listens at {where} is no epmd: {in_words(error)}", remedy)
+    names = ", ".join(sorted(name for name, _ in reply.nodes)) or "no node"
+    return Check("epmd", State.OK, f"answers at {where}, knows {names}")
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(_RESOLVE_TIME_S)
+        return bool(probe.connect_ex(("127.0.0.1", port)) == 0)
 
 
 def _name(name: str, port: int) -> Iterator[Check]:

@@ -82,6 +82,18 @@ _CODES: Final[tuple[tuple[type[BaseException], ExitCode], ...]] = (
 """The first class that fits counts."""
 
 
+class TreeEnded(BridgeError):
+    """The supervision tree of a node has ended by itself.
+
+    Attributes:
+        reason: the exit reason of its root.
+    """
+
+    def __init__(self, reason: Any) -> None:
+        self.reason = reason
+        super().__init__(f"the supervision tree has ended: {format_term(reason, most=300)}")
+
+
 def exit_code(error: BaseException) -> ExitCode:
     """The code for an error; 1 where none fits better."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.FAILED)

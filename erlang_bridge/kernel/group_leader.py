@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TextIO
 
-from erlang_bridge.errors import BridgeError
+from erlang_bridge.errors import BridgeError, ErlangExit
 from erlang_bridge.kernel import rpc
 from erlang_bridge.kernel.io_format import FormatError, characters, format_text
 from erlang_bridge.kernel.io_pretty import TermText, is_atom
@@ -405,7 +405,10 @@ def start_stdout_to_caller(process: Process, client: Pid) -> Pid:
 
 def finish(process: Process, leader: Pid) -> None:
     """End a `StdoutToCaller`, after everything that `process` has printed there before is sent on."""
-    gen.call(process, leader, STOP, None)
+    try:
+        gen.call(process, leader, STOP, None)
+    except ErlangExit as gone:
+        log.warning("the group leader %s of a call has ended before it: %s", leader, gone)
 
 
 def print_to(table: ProcessTable, leader: Pid | None, text: str) -> None:

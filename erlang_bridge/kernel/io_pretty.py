@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from erlang_bridge.terms import Atom, BitString, ImproperList, Map, Pid, Port, Reference
-from erlang_bridge.terms.order import sort_key
+from erlang_bridge.terms.order import key_order
 from erlang_bridge.terms.text import format_term
 
 MAX_NESTING: Final = 150
@@ -99,7 +99,10 @@ class TermText:
             return "..."
         if _nesting(term) > MAX_NESTING:
             return format_term(term, strings=False)
-        return self._written(term, depth)
+        try:
+            return self._written(term, depth)
+        except RecursionError:  # called from deep down
+            return format_term(term, strings=False)
 
     def print(self, term: Any, *, column: int = 1, line_length: int = 80, depth: int = -1) -> str:
         """`term` as ``~p``.
@@ -113,11 +116,14 @@ class TermText:
             return "..."
         if _nesting(term) > MAX_NESTING:
             return format_term(term, strings=self._strings)
-        piece = self._piece(term, depth)
         column = max(column, 1)
-        if piece.kind == _LEAF or line_length == 0 or piece.length < line_length - column:
-            return _one_line(piece)
-        return _Layout(line_length, piece, column).text(piece, column, column - 1, 0, 0)
+        try:
+            piece = self._piece(term, depth)
+            if piece.kind == _LEAF or line_length == 0 or piece.length < line_length - column:
+                return _one_line(piece)
+            return _Layout(line_length, piece, column).text(piece, column, column - 1, 0, 0)
+        except RecursionError:  # called from deep down
+            return format_term(term, strings=self._strings)
 
     # -- one line -------------------------------------------------------------------------------
 
@@ -226,7 +232,7 @@ class TermText:
         pairs = term.pairs() if isinstance(term, Map) else term.items()
         if self._maps_order is None:
             return pairs
-        return sorted(pairs, key=lambda pair: sort_key(pair[0]), reverse=self._maps_order == "reversed")
+        return sorted(pairs, key=lambda pair: key_order(pair[0]), reverse=self._maps_order == "reversed")
 
     def _binary(self, term: bytes | BitString, depth: int) -> _Piece:
         if isinstance(term, bytes) and not term:

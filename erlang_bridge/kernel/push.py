@@ -1,8 +1,9 @@
 """Put an Erlang module into a running BEAM: compiled there, from its source, and never written to its disk.
 
-The source goes over as text. What runs on the BEAM is a short program of expressions, interpreted by ``erl_eval`` (stdlib), which
-scans and parses the text (``erl_scan``, ``erl_parse``), compiles the forms (``compile``, the only part that not every BEAM has) and
-loads the result (``code:load_binary``). There is no preprocessor in this: the source must do without ``-include``, ``-define`` and ``?``.
+The source goes over as text. What runs on the BEAM is a short program of expressions, interpreted by ``erl_eval`` of
+stdlib, which scans and parses the text (``erl_scan``, ``erl_parse``), compiles the forms (``compile``, the only part that
+not every BEAM has) and loads the result (``code:load_binary``). No preprocessor takes part: the source must do without
+``-include``, ``-define`` and ``?``.
 
 A pushed module is in memory only: it is gone when the BEAM restarts.
 """
@@ -52,7 +53,9 @@ try
         {ok, Scanned, _} -> Scanned;
         {error, {Where, Scanner, What}, _} -> throw({error, [Explain(Where, Scanner, What)]})
     end,
-    Mark = fun({attribute, At, module, _} = Form) -> [Form, {attribute, At, pyanoma_source, Digest}]; (Form) -> [Form] end,
+    Mark = fun({attribute, At, module, _} = Form) -> [Form, {attribute, At, pyanoma_source, Digest}];
+              (Form) -> [Form]
+           end,
     Marked = lists:flatmap(Mark, Forms(Tokens)),
     case compile:noenv_forms([{attribute, 1, file, {File, 1}} | Marked], [return_errors, return_warnings]) of
         {ok, _, Code, _} -> {ok, Code};
@@ -102,12 +105,12 @@ def push(
     Args:
         rpc: calls functions on other nodes, `Node.rpc`.
         source: the whole module, with its ``-module(name).``
-        compile_on: another BEAM to compile on, for one without the compiler application. It must not be of a later release.
+        compile_on: another BEAM to compile on, not of a later release, for one without the compiler application.
         timeout_s: for each of at most three calls.
 
     Raises:
-        ModuleNotPushed: the source has no module name or does not compile, with the compiler's words; there is no compiler; or the BEAM
-            does not take the module (old code of it is in use, or it belongs to OTP).
+        ModuleNotPushed: the source has no module name or does not compile, with the compiler's words; there is no
+            compiler; or the BEAM does not take the module (old code of it is in use, or it belongs to OTP).
         NoConnection, CallTimeout: no answer from the BEAM.
     """
     named = _MODULE.search(source)
@@ -127,8 +130,8 @@ def push(
             raise ModuleNotPushed(name, str(beam_node), tuple(line.decode(errors="replace") for line in lines))
         case _:
             why = (
-                f"{compiler} has no compiler (the application 'compiler' is not part of it): name a node that has one in "
-                f"compile_on, or compile {name}.erl with erlc and add it to the release"
+                f"{compiler} has no compiler (the application 'compiler' is not part of it): name a node that has one "
+                f"in compile_on, or compile {name}.erl with erlc and add it to the release"
             )
             raise ModuleNotPushed(name, str(beam_node), (why,))
     answer = _evaluate(rpc, beam_node, _LOAD, bindings | {"Code": code}, timeout_s)

@@ -86,6 +86,7 @@
     ready => string() | binary() | none,
     ready_timeout => timeout(),
     connect => boolean(),
+    reconnect_timeout => timeout(),
     stop_timeout => timeout(),
     log => logger:level() | none,
     local => atom(),
@@ -105,6 +106,9 @@
 %% <dt>`ready', `ready_timeout'</dt><dd>the start of the output line that says the node can be reached, `"READY"', and
 %%     how many milliseconds to wait for it; 30000. `none': do not wait.</dd>
 %% <dt>`connect'</dt><dd>connect with the node before the child counts as started; true.</dd>
+%% <dt>`reconnect_timeout'</dt><dd>where `connect' is true: how many milliseconds the node may be out of reach while its
+%%     process runs (frozen, for instance). Then the process is stopped, and the child ends with `{unreachable, Node}';
+%%     30000.</dd>
 %% <dt>`stop_timeout'</dt><dd>milliseconds between `SIGTERM' and `SIGKILL'; 10000.</dd>
 %% <dt>`log'</dt><dd>level at which the lines that it prints are logged, or `none'; `notice'.</dd>
 %% <dt>`local'</dt><dd>registered name of the child.</dd>
@@ -224,7 +228,7 @@ engine_options(Options) ->
 node_options(Options) ->
     Given = options(Options, [node, command, env, cd, local, significant],
                     #{engines => #{}, python => "python3", arguments => [], ready => "READY", ready_timeout => 30000,
-                      connect => true, stop_timeout => 10000, log => notice, restart => permanent}),
+                      connect => true, reconnect_timeout => 30000, stop_timeout => 10000, log => notice, restart => permanent}),
     case Given of
         #{node := _} -> Given;
         #{command := _, connect := false} -> Given;
@@ -334,6 +338,14 @@ handle_info({Port, {exit_status, Status}}, #{kind := node, port := Port} = State
     leave(exit_reason(Status), State#{port := undefined, os_pid := undefined});
 handle_info({'EXIT', Port, Reason}, #{kind := node, port := Port} = State) ->
     leave({port_closed, Reason}, State#{port := undefined});
+handle_info({nodedown, Node}, #{kind := node, node := Node, timer := Timer, reconnect_timeout := Time} = State) ->
+    log(warning, State, "lost the connection with ~ts, whose process still runs", [Node]),
+    {noreply, reconnect(State#{timer := start_timer(Time, Timer)})};
+handle_info(reconnect, #{kind := node} = State) ->
+    {noreply, reconnect(State)};
+handle_info({timeout, Timer, pyanoma_sup}, #{kind := node, timer := Timer, node := Node} = State) ->
+    stop_os_process(State),
+    leave({unreachable, Node}, State#{port := undefined});
 handle_info({'EXIT', From, Reason}, #{kind := node} = State) when is_pid(From), Reason =/= normal ->
     {stop, Reason, State};
 handle_info(_Message, #{kind := node} = State) ->
@@ -388,12 +400,14 @@ request(Status, Request, Timeout, #{timer := Timer} = State) ->
 %% The first start, in init: the supervisor waits, but no longer than it was promised.
 first_start(background, _Until, State) ->
     {ok, State};
-first_start(Mode, Until, #{request := Request, node := Node, timer := Timer} = State) ->
+first_start(Mode, Until, #{request := Request, node := Node, engine := Engine, timer := Timer} = State) ->
     case await_response(Request, Until, Timer) of
         {up, Pid} -> {ok, up(Pid, State)};
         ignore -> ignore;
         {failed, Reason} -> fail(Reason);
-        unreachable when Mode =:= wait -> {ok, wait_for_node(State)};
+        unreachable when Mode =:= wait ->
+            log(warning, State, "~ts is out of reach; engine ~ts is started when it is there", [Node, Engine]),
+            {ok, wait_for_node(State)};
         unreachable ->
             case await_retry(wait_for_node(State), Until) of
                 late -> fail({nodedown, Node});
@@ -563,9 +577,9 @@ open(Options) ->
                         {os_pid, Known} -> Known;
                         undefined -> undefined  % it has ended already
                     end,
-                    State = maps:with([ready, connect, stop_timeout, log], Options),
+                    State = maps:with([ready, connect, reconnect_timeout, stop_timeout, log], Options),
                     {ok, State#{kind => node, node => maps:get(node, Options, undefined), port => Port,
-                                os_pid => OsPid}}
+                                os_pid => OsPid, timer => undefined}}
             catch
                 error:Reason -> {error, {cannot_start, Path, Reason}}
             end
@@ -628,6 +642,7 @@ await_ready(#{port := Port, ready := Ready} = State, Until, Lines) ->
 ready(#{connect := true, node := Node} = State) ->
     case net_kernel:connect_node(Node) of
         true ->
+            erlang:monitor_node(Node, true),
             {ok, State};
         _ ->
             stop_os_process(State),
@@ -635,6 +650,22 @@ ready(#{connect := true, node := Node} = State) ->
     end;
 ready(State) ->
     {ok, State}.
+
+%% Have the runtime connect, without waiting for it, until it has or `reconnect_timeout' is over.
+reconnect(#{timer := undefined} = State) ->
+    State;
+reconnect(#{node := Node, timer := Timer} = State) ->
+    case lists:member(Node, nodes(connected)) of
+        true ->
+            cancel_timer(Timer),
+            erlang:monitor_node(Node, true),
+            log(notice, State, "connected with ~ts again", [Node]),
+            State#{timer := undefined};
+        false ->
+            erpc:cast(Node, erlang, node, []),
+            erlang:send_after(500, self(), reconnect),
+            State
+    end.
 
 stop_os_process(#{stop_timeout := Time} = State) ->
     signal("TERM", State),

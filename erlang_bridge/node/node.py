@@ -482,4 +482,3 @@ class _Caller:
 
 def _atom(name: str | Atom) -> Atom:
     return name if isinstance(name, Atom) else Atom(name)
-

@@ -17,6 +17,7 @@ from erlang_bridge.errors import ErlangExit, EtfEncodeError, exit_for
 from erlang_bridge.process import PENDING, Process, ProcessTable, Waiter
 from erlang_bridge.process.exit_rules import NOCONNECTION, NOPROC
 from erlang_bridge.terms import Atom, ImproperList, Pid, Reference
+from erlang_bridge.terms.text import format_term
 
 GEN_CALL: Final = Atom("$gen_call")
 GEN_CAST: Final = Atom("$gen_cast")
@@ -165,8 +166,7 @@ def _mfa(module: str, destination: Any, request: Any, timeout_s: float | None) -
 
 
 def _shown(term: Any) -> str:
-    text = str(term) if isinstance(term, (Atom, Pid)) else repr(term)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return format_term(term, most=80)
 
 
 def cast(process: Process | None, table: ProcessTable, destination: Any, request: Any) -> None:

@@ -259,7 +259,7 @@ class Supervisor(GenServer):
         except ErlangThrow as thrown:
             # OTP applies the start function under `catch`, where a thrown term is as good as a returned one.
             result = thrown.reason
-        except (Exception, gevent.Timeout) as error:  # noqa: BLE001  # it is the reason why the start failed
+        except (Exception, gevent.Timeout) as error:
             result = (ERROR, (EXIT, reports.exit_reason(error)))
         match result:
             case Pid():

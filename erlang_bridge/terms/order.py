@@ -80,6 +80,9 @@ def compare(left: Any, right: Any) -> int:
 sort_key: Final[Callable[[Any], Any]] = cmp_to_key(compare)
 """For `sorted`: orders terms as ``lists:sort/1`` does."""
 
+key_order: Final[Callable[[Any], Any]] = cmp_to_key(lambda left, right: _compare(left, right, exact=True))
+"""For `sorted`: orders terms as the keys of an ordered map, every integer before every float."""
+
 
 def _compare(left: Any, right: Any, exact: bool) -> int:
     stack: list[Iterator[tuple[Any, Any, bool]]] = [iter(((left, right, exact),))]

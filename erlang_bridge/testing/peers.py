@@ -7,7 +7,7 @@ It speaks the real protocol, handshake included, over a pair of sockets; no epmd
         peer.call("counter", Atom("read"))                       # -> 3
         peer.link(counter)
         ...
-        assert peer.expect(DOP_PAYLOAD_EXIT) == ((24, counter, peer.pid), Atom("boom"))
+        assert peer.expect_exit(counter) is Atom("boom")
 
 What a test sends is whatever it likes, lawful or not (`send_signal`, `send_packet`); what came is told signal by
 signal. For the real thing there are the BEAMs of `erlang_bridge.testing.beams`.
@@ -189,6 +189,23 @@ class ScriptedPeer:
         signal = self._take(lambda found: found[0] == operation, timeout_s, name)
         return signal[1], signal[2]
 
+    def expect_message(self, timeout_s: float | None = None) -> Any:
+        """The next message to a process of the peer, whichever; replies to `call` are taken there."""
+        kinds = (op.DOP_SEND, op.DOP_SEND_SENDER, op.DOP_REG_SEND, op.DOP_ALIAS_SEND)
+        return self._take(lambda found: found[0] in kinds, timeout_s, "a message")[2]
+
+    def expect_exit(self, pid: Pid, timeout_s: float | None = None) -> Any:
+        """The reason that a link with `pid` (or ``exit/2`` from it) brings."""
+        kinds = (op.DOP_EXIT, op.DOP_EXIT2, op.DOP_PAYLOAD_EXIT, op.DOP_PAYLOAD_EXIT2)
+        signal = self._take(lambda found: found[0] in kinds and found[1][1] == pid, timeout_s, f"an exit of {pid}")
+        return _reason(signal)
+
+    def expect_down(self, reference: Reference, timeout_s: float | None = None) -> Any:
+        """The reason that a monitor brings; `reference` is what `monitor` returned."""
+        kinds = (op.DOP_MONITOR_P_EXIT, op.DOP_PAYLOAD_MONITOR_P_EXIT)
+        signal = self._take(lambda found: found[0] in kinds and found[1][3] == reference, timeout_s, "a DOWN")
+        return _reason(signal)
+
     def expect_nothing(self, for_s: float = 0.2) -> None:
         """Check that no signal comes for that long."""
         try:
@@ -226,3 +243,8 @@ class ScriptedPeer:
                     self._ended = True
                     raise PeerFailure(f"expected {what}; the node has closed the connection")
                 self._signals.extend(self._connection.receive_data(data))
+
+
+def _reason(signal: tuple[int, Any, Any]) -> Any:
+    """The exit reason of a signal: its payload, or in the forms without one the last of the control."""
+    return signal[1][-1] if signal[2] is NO_PAYLOAD else signal[2]

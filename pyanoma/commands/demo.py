@@ -12,7 +12,6 @@ import click
 import gevent
 import greenlet
 from gevent.select import select
-from rich.text import Text
 
 from erlang_bridge import BridgeError
 from pyanoma.demo.nodes import BEAM_NAME, PYTHON_NAME, Cluster, cluster, find_beam
@@ -101,7 +100,7 @@ def offer_to_stay(screen: Screen, nodes: Cluster) -> None:
     for what, command in commands:
         if what:
             screen.note(what)
-        screen.show(Text(command, style="cyan", no_wrap=True, overflow="ignore"), indent=6)
+        screen.command(command)
     screen.console.print()
     try:
         select([sys.stdin], [], [])

@@ -14,6 +14,7 @@ import gevent.event
 
 from pyanoma import application, memory, standard_input
 from pyanoma.config import load_config
+from pyanoma.failures import TreeEnded
 from pyanoma.log_setup import LEVELS, set_up_logging
 
 
@@ -62,7 +63,8 @@ def start(config: Path | None, exit_with_stdin: bool, **flags: Any) -> None:
     """Run a node.
 
     Prints one line that begins with READY on standard output when it can be reached; logs go to standard error. On
-    SIGTERM or SIGINT it stops its supervision tree in order and exits with 0.
+    SIGTERM or SIGINT it stops its supervision tree in order and exits with 0. Should the tree end by itself, it exits
+    with 1.
 
     Each flag is also a key of the configuration file and an environment variable: --net-ticktime is net_ticktime and
     PYANOMA_NET_TICKTIME. Flags come before the environment, and that before the file.
@@ -84,6 +86,8 @@ def start(config: Path | None, exit_with_stdin: bool, **flags: Any) -> None:
         node = running.node
         port = node.registration.entry.port if node.registration is not None else 0
         click.echo(f"READY {node.name} pid={os.getpid()} port={port} engines={','.join(sorted(node.engines))}")
-        told_to_end.wait()
+        gevent.wait([told_to_end, running.ended], count=1)
+        if running.ended.is_set():
+            raise TreeEnded(running.reason)
     finally:
         running.stop()

@@ -60,6 +60,10 @@ class Screen:
             quoted.add_row(Text("│", style="dim"), Text(_cut(line), style="red"))
         self.show(quoted)
 
+    def command(self, text: str) -> None:
+        """Something to type. Not wrapped: it has to be copied in one piece."""
+        self.console.print(Text(f"      {text}", style="cyan"), soft_wrap=True)
+
     def failed(self, text: str) -> None:
         self.console.print()
         self._marked("✘", "red", text)

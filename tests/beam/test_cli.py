@@ -19,6 +19,7 @@ import pytest
 
 from erlang_bridge import Atom
 from erlang_bridge.testing.beams import Beam
+from erlang_bridge.testing.plugin import BeamFactory
 from erlang_bridge.testing.programs import clean_environment
 from tests.python_nodes import ROOT, PythonNode
 from tests.waiting import until
@@ -164,6 +165,15 @@ def test_a_crashed_ticker_is_restarted_by_its_supervisor(shared_beam: Beam, pyth
     assert after != before
 
 
+def test_a_node_whose_tree_ends_by_itself_ends(shared_beam: Beam, start: Any):
+    program = start("--name", "cli_i@127.0.0.1")
+    program.stdout.readline()
+    shared_beam.eval("exit(erpc:call(N, erlang, whereis, [pyanoma_sup]), kill)", N=Atom("cli_i@127.0.0.1"))
+    _, err = program.communicate(timeout=10)
+    assert program.returncode == 1
+    assert err.endswith("pyanoma start: the supervision tree has ended: killed\n")
+
+
 def test_connect_makes_a_visible_node_known(shared_beam: Beam, start: Any):
     program = start("--name", "cli_d@127.0.0.1", "--connect", shared_beam.name)
     assert program.stdout.readline().startswith("READY ")
@@ -262,16 +272,21 @@ def test_ping_a_python_node(pyanoma: Command, python: PythonNode):
     assert done.json()["answer"] == "pong"
 
 
+def test_ping_a_beam_with_a_short_name(pyanoma: Command, beam_factory: BeamFactory):
+    beam = beam_factory(name="cli_short@localhost")
+    assert pyanoma("ping", beam.name).code == 0
+
+
 @pytest.mark.parametrize(
-    ("node", "more", "code", "says"),
+    ("node", "code", "says"),
     [
-        (NAMELESS, (), 3, "knows no node"),
-        ("x@no-such-host.invalid", (), 3, "the host is unknown"),
-        ("nonsense", (), 2, "NODE: expected a node name"),
+        (NAMELESS, 3, "knows no node"),
+        ("x@no-such-host.invalid", 3, "the host is unknown"),
+        ("nonsense", 2, "NODE: expected a node name"),
     ],
 )
-def test_ping_nobody(pyanoma: Command, node: str, more: tuple[str, ...], code: int, says: str):
-    done = pyanoma("ping", node, *more)
+def test_ping_nobody(pyanoma: Command, node: str, code: int, says: str):
+    done = pyanoma("ping", node)
     assert done.code == code
     assert done.out.startswith(f"pang {node}: ")
     assert says in done.out
@@ -310,9 +325,9 @@ def test_call_and_cast_a_python_engine(pyanoma: Command, python: PythonNode):
 
 
 def test_call_a_beam(pyanoma: Command, shared_beam: Beam):
-    done = pyanoma("call", shared_beam.name, "kernel_safe_sup", "which_children", "--json")
+    done = pyanoma("call", shared_beam.name, "kernel_safe_sup", "{get_childspec, none}", "--json")
     assert done.code == 0
-    assert done.json() == {"node": shared_beam.name, "name": "kernel_safe_sup", "reply": "[]"}
+    assert done.json() == {"node": shared_beam.name, "name": "kernel_safe_sup", "reply": "{error,not_found}"}
 
 
 def test_call_with_a_term_and_its_reply_as_erlang_writes_them(pyanoma: Command, shared_beam: Beam):

@@ -50,7 +50,9 @@ def test_the_demo(tmp_path: Path, beam_release: BeamRelease):
     out = done.stdout
     assert f"Erlang/OTP {beam_release.otp}" in out
     assert "'ZeroDivisionError'" in out
-    assert re.search(r"in function +'pyanoma\.demo\.counter':'Counter\.handle_call'/3 \(.*counter\.py(:|, line )\d+\)", out)
+    assert re.search(
+        r"in function +'pyanoma\.demo\.counter':'Counter\.handle_call'/3 \(.*counter\.py(:|, line )\d+\)", out
+    )
     assert re.search(r"apples +ZeroDivisionError +python_engines +<[\d.]+> → <[\d.]+> +15 → 10 \(as started\)", out)
     assert re.search(r"pears +nothing +- +<[\d.]+> \(the same\) +22 \(kept\)", out)
     assert re.search(r"clicks +exit\(Pid, kill\) +python_engines +<[\d.]+> → <[\d.]+> +3 → 0 \(as started\)", out)
@@ -84,6 +86,11 @@ def test_at_a_terminal_it_offers_to_stay(tmp_path: Path, beam_release: BeamRelea
             check=True,
         )
         assert re.search(r"apples +pyanoma\.demo\.counter\.Counter:init/1", listed.stdout)
+        (erl,) = re.findall(r"ERL_EPMD_PORT=\d+ (\S*erl -name .* -remsh \S+)$", demo.text, re.MULTILINE)
+        with Terminal(erl.split(), tmp_path, {"ERL_EPMD_PORT": shown[1]}) as shell:
+            shell.expect(r"^\(beam@127\.0\.0\.1\)1>")
+            shell.type("gen_server:call({pears, 'py@127.0.0.1'}, {add, 1}).")
+            shell.expect(r"^23$")
         demo.type("")
         demo.expect("everything as expected")
         assert demo.wait_exit() == 0

@@ -16,7 +16,7 @@ from erlang_bridge.etf import decode, encode
 from erlang_bridge.terms import Atom, BitString, Export, ImproperList, Map, Pid, Port, Reference, exact_key
 from erlang_bridge.terms.order import exactly_equal, sort_key
 from erlang_bridge.terms.text import format_term, parse_term
-from tests.property.strategies import no_identifiers, terms
+from tests.property.strategies import MINUS_ZERO, PLUS_ZERO, no_identifiers, terms
 
 moderate = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 """Each example is a batch of terms, one request to the BEAM."""
@@ -131,7 +131,7 @@ def test_what_the_beam_makes_goes_through_python_unchanged(shared_beam, kind):
 
 def test_what_differs_arrives_different(shared_beam):
     row = shared_beam.eval(
-        "[term_to_binary(T) || T <- [1, 1.0, true, <<1>>, [1], {1}, \"a\", <<\"a\">>, a, [], {}, #{}, <<>>, '', nil, "
+        '[term_to_binary(T) || T <- [1, 1.0, true, <<1>>, [1], {1}, "a", <<"a">>, a, [], {}, #{}, <<>>, \'\', nil, '
         "undefined, [a|0], [a|0.0], [a], <<5:3>>, <<5:4>>, {[]}, [[]]]]"
     )
     assert len({exact_key(decode(data)) for data in row}) == len(row)
@@ -173,12 +173,13 @@ few_identifiers = st.one_of(
 @moderate
 @given(row=st.lists(terms, max_size=12) | st.lists(few_identifiers, max_size=40))
 def test_order_is_that_of_the_beam(shared_beam, row):
-    sorted_there = shared_beam.eval("[term_to_binary(T) || T <- lists:sort([binary_to_term(B) || B <- Bs])]", Bs=[encode(t) for t in row])
-    sorted_here = sorted(row, key=sort_key)
-    assert len(sorted_here) == len(sorted_there)
-    for here, data in zip(sorted_here, sorted_there, strict=True):
-        # -0.0 and 0.0 are one to the older releases, and compare equal in all.
-        assert sort_key(here) == sort_key(decode(data))
+    data = [encode(term) for term in row]
+    if shared_beam.release.otp < 27:  # where 0.0 and -0.0 are the same key of a map
+        data = [item.replace(MINUS_ZERO, PLUS_ZERO) for item in data]
+        row = [decode(item) for item in data]
+    sorted_there = shared_beam.eval("[term_to_binary(T) || T <- lists:sort([binary_to_term(B) || B <- Bs])]", Bs=data)
+    for here, there in zip(sorted(row, key=sort_key), sorted_there, strict=True):
+        assert sort_key(here) == sort_key(decode(there))
 
 
 @moderate

@@ -26,6 +26,7 @@ from erlang_bridge import (
 )
 from erlang_bridge.kernel.group_leader import Streams, start_group_leader
 from erlang_bridge.testing.beams import Beam
+from erlang_bridge.testing.elixir import Elixir
 from tests.fix_node import NodeFactory
 from tests.waiting import until
 
@@ -242,6 +243,13 @@ def test_user_is_started_again(shared_beam: Beam, node: Node, user: Pid, output:
     assert output.getvalue() == "again!\n"
 
 
+def test_output_of_elixir(elixir: Elixir, node: Node, user: Pid, output: io.StringIO) -> None:
+    node.connect(elixir.name)
+    elixir.eval('IO.puts(d, "héllo λ"); IO.write(d, [?a, "b"]); IO.inspect(d, %{a: [1, nil]}, [])', d=user)
+    assert output.getvalue() == "héllo λ\nab%{a: [1, nil]}\n"
+    assert elixir.eval('IO.gets(d, "? ")', d=user) == Atom("eof")
+
+
 # -- a BEAM reads here ------------------------------------------------------------------------
 
 
@@ -335,6 +343,15 @@ def test_print_to_the_beam_that_started_us(shared_beam: Beam, node: Node, output
     shared_beam.wait_for_log("^bonjour$")
     assert output.getvalue() == ""
     node.exit(talker, Atom("kill"))
+
+
+def test_a_beam_sets_the_group_leader(shared_beam: Beam, node: Node, output: io.StringIO) -> None:
+    talker = node.start(Talker)
+    leader = shared_beam.eval("group_leader(G, P), gen_server:call(P, leader)", P=talker, G=node.whereis("rex"))
+    assert leader == node.whereis("rex")
+    shared_beam.eval("group_leader(whereis(user), P)", P=talker)
+    node.call(talker, (Atom("print"), b"to the user there"))
+    shared_beam.wait_for_log("^to the user there$")
 
 
 def test_spawned_and_called_functions_print_there(shared_beam: Beam, node: Node) -> None:

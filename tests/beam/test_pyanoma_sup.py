@@ -502,7 +502,7 @@ def test_a_frozen_python_does_not_hold_up_the_supervisor(sup_beam: Beam, python_
     assert tree.eval("supervisor:terminate_child(S, a)") is OK
     assert monotonic() - begun < 3.0
     begun = monotonic()
-    answer, keeper = tree.eval(
+    answer, _ = tree.eval(
         f"supervisor:delete_child(S, a),supervisor:start_child(S, {engine('a', options='#{start_timeout => 300}')})"
     )
     assert answer is OK
@@ -638,6 +638,24 @@ def test_python_ends_when_the_beam_is_killed(sup_beam: Beam) -> None:
     pid = os_pid(tree)
     sup_beam.kill()
     assert until(lambda: not running(pid), 10.0)
+
+
+@pytest.mark.fault
+def test_python_out_of_reach_is_replaced(sup_beam: Beam) -> None:
+    options = "reconnect_timeout => 700, stop_timeout => 300"
+    tree = python_tree(sup_beam, "py_frozen@127.0.0.1", "#{intensity => 1}", engine("a", "4"), options=options)
+    pid, old = os_pid(tree), tree.engine("a")
+    # A lost connection alone is made again.
+    tree.eval("erlang:disconnect_node(N)")
+    old = tree.wait_engine("a", old)
+    gevent.sleep(1.0)
+    assert os_pid(tree) == pid
+    os.kill(pid, signal.SIGSTOP)
+    tree.eval("erlang:disconnect_node(N)")
+    tree.wait_engine("a", old, timeout_s=20.0)
+    assert os_pid(tree) != pid
+    assert not running(pid)
+    sup_beam.wait_for_log("unreachable")
 
 
 STUBBORN = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gevent
 import pytest
 
-from erlang_bridge import Atom, CallTimeout, ErlangExit, NetOptions, Node, NoConnection, NoProcess, Pid, Reply
+from erlang_bridge import Atom, CallTimeout, ErlangExit, NetOptions, NoConnection, Node, NoProcess, Pid, Reply
 from erlang_bridge.testing.beams import Beam, Shell
 from tests.fix_node import NodeFactory
 from tests.servers import Counter, Crasher, Idle

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from erlang_bridge import Atom, GenServer, NoReply, Node, Pid, Reply, Stop
+from erlang_bridge import Atom, GenServer, Node, NoReply, Pid, Reply, Stop
 from erlang_bridge.testing.beams import Beam
 from tests.servers import Counter, Crasher
 from tests.waiting import until

@@ -6,18 +6,20 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from erlang_bridge.etf import encode
 from erlang_bridge.terms import (
     Atom,
     BitString,
     Export,
     ImproperList,
+    Map,
     Pid,
     Port,
     Reference,
-    exact_key,
     map_of,
 )
 
+MINUS_ZERO, PLUS_ZERO = encode(-0.0)[1:], encode(0.0)[1:]
 _U32 = st.integers(0, 2**32 - 1)
 _NAME_CHARACTERS = st.characters(exclude_categories=["Cs"])
 
@@ -52,9 +54,9 @@ writable_leaves = st.one_of(
 
 
 def _with_keys_apart(pairs: list[tuple[Any, Any]]) -> Any:
-    # OTP 25 and 26 take 0.0 and -0.0 for the same key.
-    apart = {exact_key(0.0 if type(key) is float and not key else key): (key, value) for key, value in pairs}
-    return map_of(list(apart.values()))
+    # OTP 25 and 26 take 0.0 and -0.0 for the same, also inside a key.
+    apart = {encode(key).replace(MINUS_ZERO, PLUS_ZERO): (key, value) for key, value in pairs}
+    return map_of(list(Map(apart.values()).pairs()))
 
 
 def _containers(inside: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:

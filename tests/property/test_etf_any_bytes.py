@@ -102,7 +102,7 @@ def test_broken_packets_of_the_right_length(data):
     check_cutting(len(data).to_bytes(4) + data)
 
 
-@given(st.text(max_size=40) | st.text('{}[]<>#"\'|,=.:/$\\-19aAé_ \n%e', max_size=20))
+@given(st.text(max_size=40) | st.text("{}[]<>#\"'|,=.:/$\\-19aAé_ \n%e", max_size=20))
 def test_any_text(text):
     try:
         term = parse_term(text)

@@ -86,9 +86,7 @@ def test_canonical_bytes(term, expected):
     assert encode(term) == b"\x83" + bytes.fromhex(expected)
 
 
-@pytest.mark.parametrize(
-    ("arity", "head"), [(255, "68ff"), (256, "6900000100"), (70000, "6900011170")]
-)
+@pytest.mark.parametrize(("arity", "head"), [(255, "68ff"), (256, "6900000100"), (70000, "6900011170")])
 def test_arity_chooses_the_tag_of_a_tuple(arity, head):
     assert encode_term((1,) * arity).hex() == head + "6101" * arity
 

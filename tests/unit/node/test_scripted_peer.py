@@ -314,6 +314,22 @@ def test_peer_that_comes_back_with_a_new_creation(node: Node, counter: Pid) -> N
         assert second.call(other, Atom("read")) == 4
 
 
+@pytest.mark.parametrize("flags", [OFFERED_HIDDEN, OFFERED_HIDDEN & ~DFLAG_EXIT_PAYLOAD])
+def test_what_a_script_waits_for(node: Node, flags: int) -> None:
+    with ScriptedPeer(node, flags=flags) as peer:
+        first, second = node.start(Counter, 0), node.start(Counter, 0)
+        peer.link(first)
+        monitors = [peer.monitor(first), peer.monitor(second)]
+        peer.call(second, Atom("read"))
+        node.exit(second, Atom("kill"))
+        node.exit(first, BOOM)
+        node.send(peer.pid, (Atom("hello"), 1))
+        assert peer.expect_message() == (Atom("hello"), 1)
+        assert peer.expect_exit(first) is BOOM
+        assert [peer.expect_down(monitor) for monitor in monitors] == [BOOM, Atom("killed")]
+        peer.expect_nothing(0.05)
+
+
 def test_failures_of_the_script_are_told(peer: ScriptedPeer) -> None:
     with pytest.raises(PeerFailure, match="SPAWN_REPLY"):
         peer.expect(op.DOP_SPAWN_REPLY, timeout_s=0.05)

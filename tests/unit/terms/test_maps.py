@@ -26,7 +26,7 @@ def test_the_later_of_two_pairs_counts():
 
 def test_equality():
     assert Map([(1, 2)]) == {1: 2}
-    assert {1: 2} == Map([(1, 2)])
+    assert {1: 2} == Map([(1, 2)])  # noqa: SIM300  # the other way round on purpose
     assert Map([(1, 2)]) != {1.0: 2}
     assert Map([(1, 2)]) != {1: 2, 3: 4}
     assert Map([(1, 2)]) != 5

@@ -148,7 +148,7 @@ def test_objects_show_their_term():
         ("[a|b]", ImproperList([Atom("a")], Atom("b"))),
         ("[a|[b|c]]", ImproperList([Atom("a"), Atom("b")], Atom("c"))),
         ("#{}", {}),
-        ("#{a => 1, <<\"b\">> => #{}}", {Atom("a"): 1, b"b": {}}),
+        ('#{a => 1, <<"b">> => #{}}', {Atom("a"): 1, b"b": {}}),
         ("#{1=>a,1.0=>b}", Map([(1, Atom("a")), (1.0, Atom("b"))])),
         ("#{a=>1,a=>2}", {Atom("a"): 2}),
         ("fun lists:map/2", Export(Atom("lists"), Atom("map"), 2)),
