@@ -11,4 +11,5 @@ if [ -n "${CI:-}" ]; then
         }
     done
 fi
-exec .venv/bin/python -m pytest "$@"
+# One worker a core: the tests wait for BEAMs more than they compute, and each has its own epmd port and names.
+exec .venv/bin/python -m pytest -n auto --dist worksteal "$@"

@@ -152,7 +152,8 @@ def call(
 
 
 def _failed(reason: Any, module: str, destination: Any, request: Any, timeout_s: float | None) -> ErlangExit:
-    error = exit_for(reason, f"{module}:call({_shown(destination)}, {_shown(request)})")
+    call = f"{module}:call({format_term(destination, most=80)}, {format_term(request, most=80)})"
+    error = exit_for(reason, call, format_term(reason, most=500))
     term = reason
     if reason is NOCONNECTION:
         term = (NODEDOWN, destination[1] if type(destination) is tuple else getattr(destination, "node", None))
@@ -163,10 +164,6 @@ def _failed(reason: Any, module: str, destination: Any, request: Any, timeout_s:
 def _mfa(module: str, destination: Any, request: Any, timeout_s: float | None) -> tuple[Any, ...]:
     timeout = Atom("infinity") if timeout_s is None else int(timeout_s * 1000)
     return (Atom(module), Atom("call"), [destination, request, timeout])
-
-
-def _shown(term: Any) -> str:
-    return format_term(term, most=80)
 
 
 def cast(process: Process | None, table: ProcessTable, destination: Any, request: Any) -> None:
