@@ -190,7 +190,12 @@ def show(results: dict[str, list[dict[str, Any]]], console: Console) -> None:
         table.add_row(row["packet"], f"{row['bytes']}", f"{row['encode_us']:.2f}", f"{row['cut_us']:.2f}")
     console.print(table)
     sizes = sorted({size for row in results["growth"] for size in row["encode"]})
-    table = Table("shape", "", *(f"{size:,}" for size in sizes), title="nanoseconds a byte, by size of the term")
+    table = Table(
+        "shape",
+        "",
+        *(f"{size // 1000} kB" if size < 1_000_000 else f"{size // 1_000_000} MB" for size in sizes),
+        title="nanoseconds a byte, by size of the term",
+    )
     for row in results["growth"]:
         for way in ("encode", "decode"):
             figures = (f"{row[way][size]:.2f}" if size in row[way] else "" for size in sizes)

@@ -30,6 +30,7 @@
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 
@@ -228,7 +229,15 @@ class LocalProtocolError(ProtocolError):
 
 
 class RemoteProtocolError(ProtocolError):
-    """The peer sent something that the protocol does not allow; its connection has to be closed."""
+    """The peer sent something that the protocol does not allow; its connection has to be closed.
+
+    Attributes:
+        signals: what had been received before the breach, in the same bytes, and is still to be delivered.
+    """
+
+    def __init__(self, what: str, signals: Sequence[Any] = ()) -> None:
+        super().__init__(what)
+        self.signals = signals
 
 
 class HandshakeError(BridgeError):
@@ -371,6 +380,7 @@ class ErlangExit(ErlangException):
 
     Attributes:
         call: the call that failed, in words.
+        shown: the reason as text in Erlang's syntax, where who raised it has had it at hand.
         term: the exit reason of a process that does not catch it; for a call OTP's ``{Reason, {Module, call,
         Arguments}}``.
     """
@@ -378,8 +388,9 @@ class ErlangExit(ErlangException):
     by_reason: ClassVar[dict[str, type[ErlangExit]]] = {}
     reason_name: ClassVar[str] = ""
 
-    def __init__(self, reason: Any, call: str = "") -> None:
+    def __init__(self, reason: Any, call: str = "", shown: str = "") -> None:
         self.call = call
+        self.shown = shown
         self.term = reason
         super().__init__(reason)
 
@@ -390,7 +401,7 @@ class ErlangExit(ErlangException):
             ErlangExit.by_reason[reason_name] = cls
 
     def __str__(self) -> str:
-        explained = f"{self.reason}"
+        explained = self.shown or f"{self.reason}"
         if self.hint:
             explained += f" ({self.hint})"
         return f"{self.call}: {explained}" if self.call else explained
@@ -422,10 +433,10 @@ class CallingSelf(ErlangExit, reason_name="calling_self"):
     hint = "a process must not call itself"
 
 
-def exit_for(reason: Any, call: str = "") -> ErlangExit:
+def exit_for(reason: Any, call: str = "", shown: str = "") -> ErlangExit:
     """The exception for a call that ended with `reason`: the subclass filed under that atom, else `ErlangExit`."""
     name = getattr(reason, "name", "")
-    return ErlangExit.by_reason.get(name, ErlangExit)(reason, call)
+    return ErlangExit.by_reason.get(name, ErlangExit)(reason, call, shown)
 
 
 class ProcessExit(BaseException):

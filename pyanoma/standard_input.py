@@ -17,15 +17,19 @@ LAST_RESORT_S: Final = 60.0
 def call_at_end(tell: Callable[[], object], last_resort_s: float = LAST_RESORT_S) -> None:
     """Call `tell`, in the hub, when standard input ends; what comes before that is thrown away.
 
-    A thread of its own waits for it, so that a node whose code blocks ends too, in the time of the last resort.
+    A thread of its own waits for it, so that a node whose code blocks ends too, after the time of the last resort.
     """
+    # Without one its number may by now be that of another file.
+    descriptor = sys.stdin.fileno() if sys.stdin is not None else None
     watcher = gevent.get_hub().loop.async_(ref=False)
     watcher.start(tell)
 
     def wait() -> None:
-        # Without one its number may by now be that of another file.
-        while sys.stdin is not None and os.read(sys.stdin.fileno(), 65536):
-            pass
+        try:
+            while descriptor is not None and os.read(descriptor, 65536):
+                pass
+        except OSError:
+            pass  # a terminal that has hung up
         watcher.send()
         get_original("time", "sleep")(last_resort_s)
         os._exit(1)

@@ -16,7 +16,7 @@ from erlang_bridge.testing.terminal import NotSeen, Terminal
 
 PROMPTS: Final = {
     "erl": r"^(?:\(\S+@\S+\)\d+> |\s*\.\. )",
-    "iex": r"^\s?(?:iex|\.\.\.)\(\S+@\S+\)\d+> ",
+    "iex": r"^[\s\x08]*(?:iex|\.\.\.)\(\S+@\S+\)\d+> ",
 }
 _WORD: Final = re.compile(r"\w+|[^\w\s]")
 _RESULT: Final = re.compile(r"[%#]=> (.*)$")

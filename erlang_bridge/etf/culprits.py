@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any, Final
+from typing import Any
 
 from erlang_bridge.errors import brief
-from erlang_bridge.terms import Atom, ImproperList, Map, Pid, Record, Reference
+from erlang_bridge.terms import Atom, ImproperList, Map, Record
 
 _Step = tuple[str, Any]
 """How to get from a container to something in it: ``("[]", index or key)``, ``("key", key)`` or ``(".", name)``."""
-
-
-_LEAVES: Final = frozenset((Atom, int, float, bytes, str, bool, type(None), Pid, Reference))
 
 
 def _children(item: Any) -> Iterator[tuple[_Step, Any]] | None:
@@ -74,41 +71,3 @@ def path_to(term: Any, culprit: object) -> str:
             if steps:
                 steps.pop()
     return ""
-
-
-def _values(item: Any) -> Iterator[Any] | None:
-    """The same values as `_children`, and quicker."""
-    kind = type(item)
-    values: Iterator[Any]
-    if kind is list or kind is tuple:
-        values = iter(item)
-        return values
-    if kind is dict:
-        values = chain.from_iterable(item.items())
-        return values
-    inside = _children(item)
-    return None if inside is None else (value for _, value in inside)
-
-
-def contained_in_itself(term: Any) -> Any:
-    """A container within `term` that contains itself, or None."""
-    entered: dict[int, Any] = {}
-    left: dict[int, Any] = {}  # with the object itself, so that its id is not used again
-    stack: list[tuple[Any, Iterator[Any]]] = [(None, iter((term,)))]
-    while stack:
-        container, values = stack[-1]
-        for item in values:
-            if type(item) in _LEAVES or id(item) in left:
-                continue
-            if id(item) in entered:
-                return item
-            inside = _values(item)
-            if inside is not None:
-                entered[id(item)] = item
-                stack.append((item, inside))
-                break
-        else:
-            stack.pop()
-            if stack:
-                left[id(container)] = entered.pop(id(container))
-    return None

@@ -9,7 +9,6 @@ Source: ERTS, "External Term Format"; erts ``external.c``, ``dec_term``.
 
 from __future__ import annotations
 
-import re
 import struct
 import sys
 import zlib
@@ -19,45 +18,28 @@ from typing import Any, Final
 
 from erlang_bridge.errors import EtfDecodeError
 from erlang_bridge.etf.conversions import STRUCT_KEY
+from erlang_bridge.etf.leaves import atom_itself, atoms, identifiers, read_atom, read_pid, read_rare, read_reference
 from erlang_bridge.etf.structs import StructCodec, default_structs
 from erlang_bridge.etf.tags import (
-    ATOM_CACHE_REF,
-    ATOM_EXT,
-    ATOM_UTF8_EXT,
     BINARY_EXT,
-    BIT_BINARY_EXT,
     COMPRESSED,
-    EXPORT_EXT,
-    FLOAT_EXT,
-    FUN_EXT,
     INTEGER_EXT,
-    LARGE_BIG_EXT,
     LARGE_TUPLE_EXT,
     LIST_EXT,
-    LOCAL_EXT,
     MAP_EXT,
-    MAX_REFERENCE_WORDS,
     NEW_FLOAT_EXT,
     NEW_FUN_EXT,
     NEW_PID_EXT,
-    NEW_PORT_EXT,
-    NEW_REFERENCE_EXT,
     NEWER_REFERENCE_EXT,
     NIL_EXT,
-    PID_EXT,
-    PORT_EXT,
     RECORD_EXT,
-    REFERENCE_EXT,
-    SMALL_ATOM_EXT,
     SMALL_ATOM_UTF8_EXT,
-    SMALL_BIG_EXT,
     SMALL_INTEGER_EXT,
     SMALL_TUPLE_EXT,
     STRING_EXT,
-    V4_PORT_EXT,
     VERSION,
 )
-from erlang_bridge.terms import Atom, BitString, Export, Fun, ImproperList, Map, Pid, Port, Record, Reference, map_of
+from erlang_bridge.terms import Atom, Fun, ImproperList, Map, Pid, Record, map_of
 
 MAX_INFLATED: Final = 64 * 1024 * 1024
 """Bytes that a compressed term may have after inflating, unless the caller says otherwise."""
@@ -67,11 +49,6 @@ _u32: Final = struct.Struct(">I").unpack_from
 _i32: Final = struct.Struct(">i").unpack_from
 _f64: Final = struct.Struct(">d").unpack_from
 _u32_u8: Final = struct.Struct(">IB").unpack_from
-_u32x2: Final = struct.Struct(">II").unpack_from
-_u32x2_u8: Final = struct.Struct(">IIB").unpack_from
-_u32x3: Final = struct.Struct(">III").unpack_from
-_u64_u32: Final = struct.Struct(">QI").unpack_from
-_words: Final = [struct.Struct(f">{count}I").unpack_from for count in range(MAX_REFERENCE_WORDS + 2)]
 
 # What the container on top is.
 _ROOT: Final = 0
@@ -87,12 +64,6 @@ _new: Final = object.__new__
 # What is known to be lawful need not go through ``__init__``.
 _set_elements: Final = vars(ImproperList)["elements"].__set__
 _set_tail: Final = vars(ImproperList)["tail"].__set__
-
-_MAX_CACHED: Final = 4096
-_atoms: Final[dict[bytes, Any]] = {}
-"""Encoded atom, tag included -> value. Only saves time: emptied when full."""
-_identifiers: Final[dict[bytes, Any]] = {}
-"""Encoded NEW_PID_EXT or NEWER_REFERENCE_EXT -> value, likewise: the same few come again and again."""
 
 
 def decode(
@@ -160,13 +131,19 @@ def decode_within(data: bytes, offset: int, end: int, structs: Mapping[Atom, Str
                 if tag == SMALL_ATOM_UTF8_EXT:
                     after = pos + 2 + data[pos + 1]
                     try:
-                        items.append(_atoms[data[pos:after]])
+                        items.append(atoms[data[pos:after]])
                     except KeyError:
-                        items.append(_atom(data, pos)[0])
+                        items.append(read_atom(data, pos)[0])
                     pos = after
                 elif tag == SMALL_INTEGER_EXT:
-                    items.append(data[pos + 1])
-                    pos += 2
+                    if left > 60 and kind == _LIST and data[pos + 2] == tag and data[pos + 4] == tag:
+                        run = _run_length(data, pos, 2, min(left + 1, (end - pos) // 2))
+                        items += data[pos + 1 : pos + 2 * run : 2]
+                        left -= run - 1
+                        pos += 2 * run
+                    else:
+                        items.append(data[pos + 1])
+                        pos += 2
                 elif tag == SMALL_TUPLE_EXT:
                     if kind == _MAP and left & 1:
                         kind = _MAP_COMPOUND
@@ -186,10 +163,10 @@ def decode_within(data: bytes, offset: int, end: int, structs: Mapping[Atom, Str
                     pos = after
                 elif tag == INTEGER_EXT:
                     if left > 30 and kind == _LIST and data[pos + 5] == tag and data[pos + 10] == tag:
-                        run = _int32_run(data, pos, min(left + 1, (end - pos) // 5))
-                        items += run
-                        left -= len(run) - 1
-                        pos += 5 * len(run)
+                        run = _run_length(data, pos, 5, min(left + 1, (end - pos) // 5))
+                        items += _int32s(data, pos, run)
+                        left -= run - 1
+                        pos += 5 * run
                     else:
                         items.append(_i32(data, pos + 1)[0])
                         pos += 5
@@ -208,16 +185,16 @@ def decode_within(data: bytes, offset: int, end: int, structs: Mapping[Atom, Str
                     pos += 1
                 elif tag == NEW_PID_EXT:
                     after = pos + 15 + data[pos + 2]  # if its node is a SMALL_ATOM_UTF8_EXT
-                    value = _identifiers.get(data[pos:after])
+                    value = identifiers.get(data[pos:after])
                     if value is None:
-                        value, after = _new_pid(data, pos)
+                        value, after = read_pid(data, pos)
                     items.append(value)
                     pos = after
                 elif tag == NEWER_REFERENCE_EXT:
                     after = pos + 9 + data[pos + 4] + 4 * data[pos + 2]  # likewise
-                    value = _identifiers.get(data[pos:after])
+                    value = identifiers.get(data[pos:after])
                     if value is None:
-                        value, after = _newer_reference(data, pos)
+                        value, after = read_reference(data, pos)
                     items.append(value)
                     pos = after
                 elif tag == MAP_EXT:
@@ -276,7 +253,7 @@ def decode_within(data: bytes, offset: int, end: int, structs: Mapping[Atom, Str
                     if left > end - pos:
                         raise EtfDecodeError(pos, tag, f"a record of {count} fields in {end - pos} bytes")
                 else:
-                    value, pos = _rare(data, pos, end)
+                    value, pos = read_rare(data, pos, end)
                     items.append(value)
 
             if kind == _TUPLE:
@@ -313,7 +290,7 @@ def decode_within(data: bytes, offset: int, end: int, structs: Mapping[Atom, Str
                 else:
                     if 2 * len(value) != len(items):
                         value = _ambiguous_map(items, pos)
-                if structs:
+                if structs and not funs:
                     value = _struct(value, structs, pos)
             elif kind == _ROOT:
                 if pos > end:
@@ -329,7 +306,7 @@ def decode_within(data: bytes, offset: int, end: int, structs: Mapping[Atom, Str
                     value = tail
             elif kind == _MAP_COMPOUND:
                 value = _compound_map(items, pos)
-                if structs:
+                if structs and not funs:
                     value = _struct(value, structs, pos)
             elif kind == _FUN:
                 value = _fun(data, items, pos, funs)
@@ -344,97 +321,29 @@ def decode_within(data: bytes, offset: int, end: int, structs: Mapping[Atom, Str
         raise EtfDecodeError(pos, tag, "map keys are nested too deep") from None
 
 
-# -- atoms and identifiers --------------------------------------------------------------------
-
-
-def _remember(cache: dict[bytes, Any], encoded: bytes, value: Any) -> None:
-    if len(cache) >= _MAX_CACHED:
-        cache.clear()
-    cache[encoded] = value
-
-
-_SPECIAL_ATOMS: Final = {"true": True, "false": False, "nil": None}
-
-
-def _atom(data: bytes, pos: int) -> tuple[Any, int]:
-    """The atom at `pos`, as the value it is decoded to, and where it ends."""
-    tag = data[pos]
-    if tag == SMALL_ATOM_UTF8_EXT or tag == SMALL_ATOM_EXT:
-        start = pos + 2
-        after = start + data[pos + 1]
-    elif tag == ATOM_UTF8_EXT or tag == ATOM_EXT:
-        start = pos + 3
-        after = start + _u16(data, pos + 1)[0]
-    else:
-        raise EtfDecodeError(pos, tag, "an atom is expected here")
-    if after > len(data):
-        raise EtfDecodeError(pos, tag, "truncated term")
-    encoded = data[pos:after]
-    if encoded in _atoms:
-        return _atoms[encoded], after
-    try:
-        name = str(data[start:after], "latin-1" if tag in (SMALL_ATOM_EXT, ATOM_EXT) else "utf-8")
-        value = _SPECIAL_ATOMS[name] if name in _SPECIAL_ATOMS else Atom(name)
-    except ValueError as error:
-        raise EtfDecodeError(pos, tag, f"not the name of an atom: {error}") from None
-    _remember(_atoms, encoded, value)
-    return value, after
-
-
-def _atom_itself(value: Any, pos: int) -> Atom:
-    """`value` as an `Atom`, if it is one of the values that atoms are decoded to."""
-    if type(value) is Atom:
-        return value
-    if value is None or value is True or value is False:
-        return Atom("nil" if value is None else "true" if value else "false")
-    raise EtfDecodeError(pos, None, f"an atom is expected, got a {type(value).__name__}")
-
-
-def _node(data: bytes, pos: int) -> tuple[Atom, int]:
-    value, after = _atom(data, pos)
-    return _atom_itself(value, pos), after
-
-
-def _new_pid(data: bytes, pos: int) -> tuple[Pid, int]:
-    node, after = _node(data, pos + 1)
-    id, serial, creation = _u32x3(data, after)
-    pid = Pid(node, id, serial, creation)
-    after += 12
-    if data[pos + 1] == SMALL_ATOM_UTF8_EXT:
-        _remember(_identifiers, data[pos:after], pid)
-    return pid, after
-
-
-def _newer_reference(data: bytes, pos: int) -> tuple[Reference, int]:
-    count = _u16(data, pos + 1)[0]
-    if not 1 <= count <= MAX_REFERENCE_WORDS:
-        raise EtfDecodeError(pos, NEWER_REFERENCE_EXT, f"a reference of {count} words")
-    node, after = _node(data, pos + 3)
-    creation, *words = _words[count + 1](data, after)
-    reference = Reference(node, creation, tuple(words))
-    after += 4 + 4 * count
-    if data[pos + 3] == SMALL_ATOM_UTF8_EXT:
-        _remember(_identifiers, data[pos:after], reference)
-    return reference, after
-
-
 # -- lists of integers ------------------------------------------------------------------------
 
 _NATIVE_PLACES: Final = (3, 2, 1, 0) if sys.byteorder == "little" else (0, 1, 2, 3)
 
 
-def _int32_run(data: bytes, pos: int, most: int) -> list[int]:
-    """The INTEGER_EXT terms that follow each other from `pos` on, at most `most`."""
+def _run_length(data: bytes, pos: int, size: int, most: int) -> int:
+    """How many terms of `size` bytes with the tag that is at `pos` follow each other from there, at most `most`."""
+    tag = data[pos : pos + 1]
     count = 0
     step = 32
     while count < most:
         step = min(step, most - count)
-        tags = data[pos + 5 * count : pos + 5 * (count + step) : 5]
-        found = len(tags) - len(tags.lstrip(b"b"))
+        tags = data[pos + size * count : pos + size * (count + step) : size]
+        found = len(tags) - len(tags.lstrip(tag))
         count += found
         if found < step:
             break
         step *= 4
+    return count
+
+
+def _int32s(data: bytes, pos: int, count: int) -> list[int]:
+    """`count` terms of INTEGER_EXT that follow each other from `pos` on."""
     native = bytearray(4 * count)
     after = pos + 5 * count
     for offset, place in enumerate(_NATIVE_PLACES, 1):
@@ -479,96 +388,28 @@ def _struct(value: Any, structs: Mapping[Atom, StructCodec], pos: int) -> Any:
 # -- funs and records -------------------------------------------------------------------------
 
 
-def _fun(data: bytes, items: list[Any], pos: int, funs: int) -> Fun | None:
+def _fun(data: bytes, items: list[Any], pos: int, funs: int) -> object:
     start, arity, size = items[0]
     if pos != start + 1 + size:
         raise EtfDecodeError(pos, NEW_FUN_EXT, f"a fun of {pos - start - 1} bytes that says {size}")
     _, module, old_index, old_uniq, pid = items[:5]
-    module = _atom_itself(module, pos)
+    module = atom_itself(module, pos)
     if type(old_index) is not int or type(old_uniq) is not int or type(pid) is not Pid:
         raise EtfDecodeError(pos, NEW_FUN_EXT, "a fun whose fields are of wrong types")
     if funs > 1:  # it is inside another one, which keeps the bytes of both
-        return None
+        return object()
     return Fun(module, arity, data[start + 5 : pos])
 
 
 def _record(items: list[Any], pos: int) -> Record:
     module, name, *rest = items[1:]
     count = len(rest) // 2
-    names = [_atom_itself(field, pos) for field in rest[:count]]
+    names = [atom_itself(field, pos) for field in rest[:count]]
     fields = tuple(zip(names, rest[count:], strict=True))
-    return Record(_atom_itself(module, pos), _atom_itself(name, pos), fields, items[0])
+    return Record(atom_itself(module, pos), atom_itself(name, pos), fields, items[0])
 
 
-# -- the less common leaves -------------------------------------------------------------------
-
-_FLOAT_TEXT: Final = re.compile(rb"[ ]*([+-]?[0-9]+\.[0-9]+(?:[eE][+-]?[0-9]+)?)\x00*")
-
-
-def _rare(data: bytes, pos: int, end: int) -> tuple[Any, int]:
-    """The term at `pos`, of a tag that is a leaf and not common, and where it ends."""
-    tag = data[pos]
-    value: Any
-    if tag == SMALL_BIG_EXT or tag == LARGE_BIG_EXT:
-        size = data[pos + 1] if tag == SMALL_BIG_EXT else _u32(data, pos + 1)[0]
-        start = pos + (3 if tag == SMALL_BIG_EXT else 6)
-        after = start + size
-        if after > end:
-            raise EtfDecodeError(pos, tag, f"an integer of {size} bytes in {end - start} bytes")
-        magnitude = int.from_bytes(data[start:after], "little")
-        return -magnitude if data[start - 1] else magnitude, after
-    if tag in (ATOM_UTF8_EXT, ATOM_EXT, SMALL_ATOM_EXT):
-        return _atom(data, pos)
-    if tag == EXPORT_EXT:
-        module, after = _node(data, pos + 1)
-        function, after = _node(data, after)
-        if data[after] != SMALL_INTEGER_EXT:
-            raise EtfDecodeError(after, data[after], "the arity of an export is a small integer")
-        return Export(module, function, data[after + 1]), after + 2
-    if tag == BIT_BINARY_EXT:
-        size, bits = _u32_u8(data, pos + 1)
-        after = pos + 6 + size
-        if after > end:
-            raise EtfDecodeError(pos, tag, f"a bit string of {size} bytes in {end - pos - 6} bytes")
-        if bits > 8 or (bits == 0) != (size == 0):
-            raise EtfDecodeError(pos, tag, f"a bit string of {size} bytes with {bits} bits in its last")
-        value = data[pos + 6 : after]
-        return value if bits in (0, 8) else BitString(value, bits), after
-    if tag == FLOAT_EXT:
-        text = _FLOAT_TEXT.fullmatch(data, pos + 1, pos + 32)
-        number = float(text[1]) if text else float("nan")
-        if not isfinite(number):
-            raise EtfDecodeError(pos, tag, "not the text of a float")
-        return number, pos + 32
-    if tag in (V4_PORT_EXT, NEW_PORT_EXT, PORT_EXT):
-        node, after = _node(data, pos + 1)
-        if tag == V4_PORT_EXT:
-            return Port(node, *_u64_u32(data, after)), after + 12
-        if tag == NEW_PORT_EXT:
-            return Port(node, *_u32x2(data, after)), after + 8
-        return Port(node, *_u32_u8(data, after)), after + 5
-    if tag == PID_EXT:
-        node, after = _node(data, pos + 1)
-        return Pid(node, *_u32x2_u8(data, after)), after + 9
-    if tag == NEW_REFERENCE_EXT:
-        count = _u16(data, pos + 1)[0]
-        if not 1 <= count <= MAX_REFERENCE_WORDS:
-            raise EtfDecodeError(pos, tag, f"a reference of {count} words")
-        node, after = _node(data, pos + 3)
-        return Reference(node, data[after], _words[count](data, after + 1)), after + 1 + 4 * count
-    if tag == REFERENCE_EXT:
-        node, after = _node(data, pos + 1)
-        id, creation = _u32_u8(data, after)
-        return Reference(node, creation, (id,)), after + 5
-    raise EtfDecodeError(pos, tag, _REFUSED_TAGS.get(tag, "an unknown tag"))
-
-
-_REFUSED_TAGS: Final = {
-    ATOM_CACHE_REF: "an atom cache reference outside a header that fills the cache",
-    COMPRESSED: "a compressed term inside another, or inside a packet",
-    FUN_EXT: "a fun of a release before OTP 24",
-    LOCAL_EXT: "a term encoded for the node that made it alone (LOCAL_EXT)",
-}
+# -- compressed terms -------------------------------------------------------------------------
 
 
 def _inflate(data: bytes, most: int) -> bytes:

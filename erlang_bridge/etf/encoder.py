@@ -19,7 +19,7 @@ from math import isfinite
 from typing import Any, Final
 
 from erlang_bridge.errors import EtfEncodeError, brief
-from erlang_bridge.etf.culprits import contained_in_itself, path_to
+from erlang_bridge.etf.culprits import path_to
 from erlang_bridge.etf.tags import (
     BINARY_EXT,
     BIT_BINARY_EXT,
@@ -78,8 +78,8 @@ _MAX_SIZE: Final = (1 << 32) - 1
 _APART: Final = frozenset((bytes, int, float, Atom, Pid, Reference, Port))
 """Types among whose values no two different keys of a dict are the same term."""
 
-_CYCLE_DEPTH: Final = 10_000
-"""From this depth on it is worth finding out whether a container contains itself."""
+_CYCLE_DEPTH: Final = 1_000
+"""At this depth, and at each doubling of it, it is worth finding out whether a container contains itself."""
 
 
 class _Refused(Exception):
@@ -135,10 +135,10 @@ def encode_into(out: list[bytes], term: Any) -> None:
 
 
 def _walk(out: list[bytes], term: Any) -> None:
-    stack: list[tuple[Iterator[Any], bytes]] = []
+    stack: list[tuple[Iterator[Any], bytes, Any]] = []  # with the container that was entered from there
     items: Iterator[Any] = iter((term,))
     tail = b""
-    depth_unchecked = _CYCLE_DEPTH
+    depth_to_check = _CYCLE_DEPTH
     item = term
     try:
         while True:
@@ -159,7 +159,7 @@ def _walk(out: list[bytes], term: Any) -> None:
                 elif kind is tuple:
                     size = len(item)
                     out.append(_SMALL_TUPLES[size] if size <= 255 else _large_tuple_head(item))
-                    stack.append((items, tail))
+                    stack.append((items, tail, item))
                     items = iter(item)
                     tail = b""
                     break
@@ -173,7 +173,7 @@ def _walk(out: list[bytes], term: Any) -> None:
                             out.append(integers)
                             continue
                     out.append(_tag_u32(LIST_EXT, len(item)))
-                    stack.append((items, tail))
+                    stack.append((items, tail, item))
                     items = iter(item)
                     tail = _NIL
                     break
@@ -185,14 +185,16 @@ def _walk(out: list[bytes], term: Any) -> None:
                     if not _APART.issuperset(map(type, item)) and set(map(type, item)) != {str}:
                         _check_keys(item)
                     out.append(_tag_u32(MAP_EXT, len(item)))
-                    stack.append((items, tail))
+                    stack.append((items, tail, item))
                     items = chain.from_iterable(item.items())
                     tail = b""
                     break
+                elif kind is float and isfinite(item):
+                    out.append(_tag_f64(NEW_FLOAT_EXT, item))
                 elif kind in _LEAVES:
                     out.append(_LEAVES[kind](item))
                 else:
-                    stack.append((items, tail))
+                    stack.append((items, tail, item))
                     head, items = _others(item)
                     out.append(head)
                     tail = b""
@@ -202,11 +204,11 @@ def _walk(out: list[bytes], term: Any) -> None:
                     out.append(tail)
                 if not stack:
                     return
-                items, tail = stack.pop()
+                items, tail, _ = stack.pop()
                 continue
-            if len(stack) == depth_unchecked:
-                _check_cycles(term)
-                depth_unchecked = 0
+            if len(stack) == depth_to_check:
+                _check_cycle([container for _, _, container in stack])
+                depth_to_check *= 2
     except (struct.error, AttributeError, TypeError, ValueError) as error:
         raise _Refused(item, f"a part of it has a wrong type or is out of range ({error})") from error
 
@@ -244,10 +246,8 @@ def _big(value: int) -> bytes:
     return head + (b"\1" if value < 0 else b"\0") + digits
 
 
-def _float(value: float) -> bytes:
-    if not isfinite(value):
-        raise _Refused(value, "Erlang has neither infinities nor NaN")
-    return _tag_f64(NEW_FLOAT_EXT, value)
+def _no_float(value: float) -> bytes:
+    raise _Refused(value, "Erlang has neither infinities nor NaN")
 
 
 def _constant(value: bool | None) -> bytes:
@@ -286,7 +286,7 @@ _U32S: Final = [struct.Struct(f">{count + 1}I").pack for count in range(MAX_REFE
 _LEAVES: Final[dict[type, Callable[[Any], bytes]]] = {
     bool: _constant,
     type(None): _constant,
-    float: _float,
+    float: _no_float,  # the finite ones have been dealt with
     Pid: _pid,
     Reference: _reference,
     Port: _port,
@@ -357,7 +357,6 @@ def _others(item: Any) -> tuple[bytes, Iterator[Any]]:
     if kind is ImproperList:
         return _tag_u32(LIST_EXT, len(item.elements)), chain(item.elements, (item.tail,))
     if kind is Map:
-        _check_keys(item)
         return _tag_u32(MAP_EXT, len(item)), chain.from_iterable(item.pairs())
     if kind is Record:
         fields = item.fields
@@ -402,11 +401,16 @@ def _substitute(item: Any) -> Any:
     raise _Refused(item, "no Erlang term corresponds to it")
 
 
-def _check_cycles(term: Any) -> None:
-    """Refuse a term that contains itself: it would be encoded for ever."""
-    culprit = contained_in_itself(term)
-    if culprit is not None:
-        raise _Refused(culprit, "it contains itself")
+def _check_cycle(containers: list[Any]) -> None:
+    """Refuse a term in which one of `containers`, each inside the one before it, is there twice.
+
+    It contains itself, and would be encoded for ever.
+    """
+    seen: set[int] = set()
+    for container in containers:
+        if id(container) in seen:
+            raise _Refused(container, "it contains itself")
+        seen.add(id(container))
 
 
 def _check_keys(mapping: Mapping[Any, Any]) -> None:

@@ -14,8 +14,9 @@ from enum import Enum
 from typing import Any, Final
 
 from erlang_bridge.errors import EtfDecodeError, EtfEncodeError, RemoteProtocolError, brief
-from erlang_bridge.etf.decoder import _atoms, _identifiers, _new_pid, _newer_reference, decode_within
+from erlang_bridge.etf.decoder import decode_within
 from erlang_bridge.etf.encoder import encode_into
+from erlang_bridge.etf.leaves import atoms, identifiers, read_pid, read_reference
 from erlang_bridge.etf.opcodes import (
     BAD_TERM,
     DOP_ALIAS_SEND,
@@ -137,8 +138,8 @@ def cut_signals(
         structs: which Elixir structs become which classes, in payloads.
 
     Raises:
-        RemoteProtocolError: a packet that is longer, has no lawful shape, or whose control message is unknown. Signals
-            cut before it are lost with the connection.
+        RemoteProtocolError: a packet that is longer, has no lawful shape, or whose control message is unknown. The
+            signals cut before it are in the error's `signals`, and still good.
     """
     if type(data) is not bytes:
         data = bytes(data)
@@ -149,10 +150,14 @@ def cut_signals(
         start = offset + 4
         end = start + length
         if length > max_packet_size:
-            raise RemoteProtocolError(f"a packet of {length} bytes; at most {max_packet_size} are taken")
+            raise RemoteProtocolError(f"a packet of {length} bytes; at most {max_packet_size} are taken", signals)
         if end > size:
             break
-        signals.append(_cut_packet(data, start, end, structs) if length else _TICK_SIGNAL)
+        try:
+            signals.append(_cut_packet(data, start, end, structs) if length else _TICK_SIGNAL)
+        except RemoteProtocolError as error:
+            error.signals = signals
+            raise
         offset = end
     return signals, offset
 
@@ -166,6 +171,8 @@ def decode_assembled(body: bytes, *, structs: Mapping[Atom, StructCodec] = defau
     Raises:
         RemoteProtocolError: as `cut_signals`.
     """
+    if type(body) is not bytes:
+        body = bytes(body)
     return _signal(body, 0, len(body), False, structs)
 
 
@@ -232,7 +239,7 @@ def _destination(data: bytes, pos: int, end: int, operation: int) -> tuple[Any, 
         else:
             # The sender is stepped over: only its node has to be known as an atom.
             after = pos + 3 + data[pos + 2]
-            if data[pos] != NEW_PID_EXT or data[pos + 1 : after] not in _atoms:
+            if data[pos] != NEW_PID_EXT or data[pos + 1 : after] not in atoms:
                 return None
             pos = after + 12
         destination: Any
@@ -240,24 +247,24 @@ def _destination(data: bytes, pos: int, end: int, operation: int) -> tuple[Any, 
             if data[pos] != NEWER_REFERENCE_EXT:
                 return None
             after = pos + 9 + data[pos + 4] + 4 * data[pos + 2]
-            destination = _identifiers.get(data[pos:after])
+            destination = identifiers.get(data[pos:after])
             if destination is None:
-                destination, after = _newer_reference(data, pos)
+                destination, after = read_reference(data, pos)
         elif operation == DOP_REG_SEND:
             if data[pos] != SMALL_ATOM_UTF8_EXT or data[pos + 1]:
                 return None
             pos += 2
             after = pos + 2 + data[pos + 1]
-            destination = _atoms.get(data[pos:after])
+            destination = atoms.get(data[pos:after])
             if type(destination) is not Atom:
                 return None
         else:
             after = pos + 15 + data[pos + 2]
-            destination = _identifiers.get(data[pos:after])
+            destination = identifiers.get(data[pos:after])
             if destination is None:
                 if data[pos] != NEW_PID_EXT:
                     return None
-                destination, after = _new_pid(data, pos)
+                destination, after = read_pid(data, pos)
     except (IndexError, struct.error, EtfDecodeError):
         return None
     return None if after > end else (destination, after)

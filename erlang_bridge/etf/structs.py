@@ -68,9 +68,7 @@ class StructCodec:
         self.cls = cls
         self.strict = strict
         self.exception = exception
-        self._fields = {
-            Atom(field.metadata.get("name", field.name)): field for field in dataclasses.fields(cls) if field.init
-        }
+        self._fields = {Atom(field.metadata.get("name", field.name)): field for field in dataclasses.fields(cls)}
         self._names = names
         self._conversions: dict[Atom, Conversion] | None = None
 
@@ -115,9 +113,13 @@ class StructCodec:
             EtfStructError: it does not fit the class.
         """
         values = {}
+        known = 1  # __struct__
         for atom, conversion in self.conversions.items():
             item = term.get(atom, _MISSING)
             field = self._fields[atom]
+            known += item is not _MISSING
+            if not field.init:
+                continue  # the class works it out
             if item is _MISSING:
                 if self.strict or (
                     field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
@@ -130,10 +132,11 @@ class StructCodec:
                 except Mismatch as mismatch:
                     raise EtfStructError(self.name.name, atom.name, str(mismatch), offset) from None
             values[field.name] = item
-        extra = len(term) - len(values) - 1 - (self.exception and _EXCEPTION_KEY in term)
-        if extra and self.strict:
+        if self.exception and _EXCEPTION_KEY in term:
+            known += 1
+        if self.strict and len(term) != known:
             for key in term:
-                if key not in self._fields and key is not STRUCT_KEY:
+                if key not in self._fields and key is not STRUCT_KEY and not (self.exception and key is _EXCEPTION_KEY):
                     name = key.name if type(key) is Atom else brief(key, 60)
                     raise EtfStructError(self.name.name, name, f"is not one of {self.cls.__qualname__}", offset)
         try:

@@ -35,7 +35,7 @@ import gevent
 
 from erlang_bridge.errors import ProcessExit
 from erlang_bridge.kernel.global_tables import GLOBAL, LockId, Locks, Tables, back_off_ms, boss_of, lockers_lock_id
-from erlang_bridge.kernel.multi_call import multi_call
+from erlang_bridge.kernel.multi_call import is_connected, multi_call
 from erlang_bridge.otp import gen
 from erlang_bridge.otp.gen_server import GenServer
 from erlang_bridge.otp.results import NoReply, Reply
@@ -108,16 +108,13 @@ class LockIsSet:
 # -- locks on many nodes ----------------------------------------------------------------------
 
 
-def is_connected(node: Any, name: Atom) -> bool:
-    """Whether the connection of `node` with the node `name` is up; true of `node` itself."""
-    if name is node.name:
-        return True
-    channel = node.connections.peek(name)
-    return channel is not None and channel.state == "up"
+def within_reach(node: Any, tables: Tables, names: Iterable[Atom]) -> list[Atom]:
+    """Those that are connected or, being members, are about to be. The others have nothing to lock or to be told."""
+    return [name for name in names if name in tables.known or is_connected(node, name)]
 
 
 def try_lock(process: Process, locks: Locks, lock_id: LockId, nodes: Iterable[Atom]) -> bool:
-    """Set a lock on all of `nodes`, or on none of them. `process` holds it."""
+    """Set a lock on all of `nodes`, or on none of them; connect with them first. `process` holds it."""
     nodes = list(nodes)
     ours = process.table.node_name
     if len(nodes) > 1 and ours in nodes and not locks.is_free_for(lock_id):
@@ -125,17 +122,13 @@ def try_lock(process: Process, locks: Locks, lock_id: LockId, nodes: Iterable[At
     replies = multi_call(process, nodes, GLOBAL_NAME_SERVER, (SET_LOCK, lock_id))
     if all(reply is True for reply in replies.values()):
         return True
-    multi_call(
-        process, [node for node, reply in replies.items() if reply is True], GLOBAL_NAME_SERVER, (DEL_LOCK, lock_id)
-    )
+    unlock(process, lock_id, [node for node, reply in replies.items() if reply is True])
     return False
 
 
 def unlock(process: Process, lock_id: LockId, nodes: Iterable[Atom]) -> None:
     """Delete a lock on those of `nodes` that are connected: where the connection has ended, so has the lock."""
-    node = process.table.node
-    connected = [name for name in nodes if is_connected(node, name)]
-    multi_call(process, connected, GLOBAL_NAME_SERVER, (DEL_LOCK, lock_id))
+    multi_call(process, nodes, GLOBAL_NAME_SERVER, (DEL_LOCK, lock_id), connect=False)
 
 
 def unlock_boss_last(process: Process, lock_id: LockId, nodes: Iterable[Atom]) -> None:
@@ -158,8 +151,8 @@ class Locker(GenServer):
     """One for each node, linked with the name server. Started with the server's pid and its `Tables`."""
 
     def init(self, args: tuple[Pid, Tables]) -> None:
-        self._server, tables = args
-        self._locks = tables.locks
+        self._server, self._tables = args
+        self._locks = self._tables.locks
         self._candidates: dict[Atom, Candidate] = {}
         self._known: dict[Atom, None] = {}
         self._just_synced = False
@@ -266,7 +259,7 @@ class Locker(GenServer):
         locked: list[Atom] = []
         for step in range(3):
             nodes = ([boss], [ours, *extra], self._known)[step]
-            nodes = [name for name in nodes if step == 0 or name is not boss]
+            nodes = within_reach(self.node, self._tables, (name for name in nodes if step == 0 or name is not boss))
             if not try_lock(self._process, self._locks, lock_id, nodes):
                 unlock(self._process, lock_id, locked)
                 return False

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from erlang_bridge.errors import BridgeError
-from erlang_bridge.kernel.global_locker import GLOBAL_NAME_SERVER, KnownAdded, KnownRemoved, is_connected
-from erlang_bridge.kernel.global_tables import LostConnections
+from erlang_bridge.kernel.global_locker import GLOBAL_NAME_SERVER, KnownAdded, KnownRemoved
+from erlang_bridge.kernel.global_tables import LostConnections, Tables
+from erlang_bridge.kernel.multi_call import is_connected
 from erlang_bridge.otp import gen
 from erlang_bridge.terms import Atom, Pid
 
@@ -56,16 +57,16 @@ class NotSyncing:
 
 
 class Members:
-    """The partition of one node. Belongs to the name server `server`; all methods are called by it.
+    """The partition of one node. Belongs to the name server `server`, which calls the methods.
 
     Attributes:
-        known: members to the version of their ``global``; 0 where it is not known.
+        known: see `Tables`.
         synced: nodes that have the same names as we.
         pending: nodes with which names are being exchanged, to their version.
     """
 
-    def __init__(self, server: Any) -> None:
-        self.known: dict[Atom, int] = {}
+    def __init__(self, server: Any, tables: Tables) -> None:
+        self.known = tables.known
         self.synced: dict[Atom, None] = {}
         self.pending: dict[Atom, int] = {}
         self._server = server

@@ -66,7 +66,7 @@ class GlobalNameServer(GenServer):
         self._locks = tables.locks
         self.locker = self._start_helper(Locker, (self.pid, tables))
         self._registrar = self._start_helper(Registrar, tables)
-        self._members = Members(self)
+        self._members = Members(self, tables)
         self._sessions = Sessions(self, self._members)
 
     def _start_helper(self, server_class: type[GenServer], args: Any) -> Pid:

@@ -18,7 +18,7 @@ from erlang_bridge import etf
 from erlang_bridge.errors import BridgeError, ErlangError, ErlangExit, ProcessExit
 from erlang_bridge.kernel import rpc
 from erlang_bridge.kernel.callables import RemoteCall
-from erlang_bridge.kernel.global_locker import GLOBAL_NAME_SERVER, Transaction, pause, try_lock, unlock
+from erlang_bridge.kernel.global_locker import GLOBAL_NAME_SERVER, Transaction, pause, try_lock, unlock, within_reach
 from erlang_bridge.kernel.global_members import OK, NodeDown, NodeUp
 from erlang_bridge.kernel.global_name_server import UNDEFINED, YES, Disconnect, GlobalNameServer
 from erlang_bridge.kernel.global_tables import LockId, NotResolved, Tables
@@ -78,15 +78,14 @@ class GlobalNames:
         def register(process: Process, nodes: list[Atom]) -> bool:
             if self.whereis_name(name) is not None or self._has_another_name(name, pid):
                 return False
-            multi_call(process, nodes, GLOBAL_NAME_SERVER, (Atom("register"), name, pid, method))
-            return True
+            return self._tell_members(process, nodes, (Atom("register"), name, pid, method))
 
         return bool(self._transaction(register, name, method))
 
     def re_register_name(self, name: Any, pid: Pid, method: Export = RANDOM_EXIT_NAME) -> None:
         """As `register_name`, also where the name is taken."""
         request = (Atom("register"), _term(name), pid, method)
-        self._transaction(lambda process, nodes: multi_call(process, nodes, GLOBAL_NAME_SERVER, request), request)
+        self._transaction(lambda process, nodes: self._tell_members(process, nodes, request), request)
 
     def register_name_external(self, name: Any, pid: Pid, method: Export = RANDOM_EXIT_NAME) -> bool:
         """Register a process of a node that has no ``global`` of its own. The name ends with this node, too."""
@@ -95,9 +94,7 @@ class GlobalNames:
         def register(process: Process, nodes: list[Atom]) -> bool:
             if self.whereis_name(name) is not None:
                 return False
-            request = (Atom("register_ext"), name, pid, method, self._node.name)
-            multi_call(process, nodes, GLOBAL_NAME_SERVER, request)
-            return True
+            return self._tell_members(process, nodes, (Atom("register_ext"), name, pid, method, self._node.name))
 
         return bool(self._transaction(register, name, method))
 
@@ -106,7 +103,7 @@ class GlobalNames:
         name = _term(name)
         if self.whereis_name(name) is not None:
             request = (Atom("unregister"), name)
-            self._transaction(lambda process, nodes: multi_call(process, nodes, GLOBAL_NAME_SERVER, request))
+            self._transaction(lambda process, nodes: self._tell_members(process, nodes, request))
 
     def whereis_name(self, name: Any) -> Pid | None:
         """The process that has the name, as far as this node knows. Never waits."""
@@ -135,6 +132,11 @@ class GlobalNames:
         if names:
             log.error("global: %s registered under several names: %r", pid, [name, *names])
         return bool(names)
+
+    def _tell_members(self, process: Process, nodes: list[Atom], request: Any) -> bool:
+        """Have every member change its table."""
+        multi_call(process, within_reach(self._node, self.tables, nodes), GLOBAL_NAME_SERVER, request)
+        return True
 
     def _transaction(self, function: Callable[[Process, list[Atom]], Any], *terms: Any) -> Any:
         """Have the registrar call `function` while the whole partition is locked. `terms` are what it will send."""

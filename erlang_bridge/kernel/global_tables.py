@@ -272,7 +272,13 @@ class LostConnections:
 
 @dataclass(slots=True)
 class Tables:
-    """What one start of the name server shares with its helpers."""
+    """What one start of the name server shares with its helpers. It alone changes them.
+
+    Attributes:
+        known: members of our partition to the version of their ``global``; 0 where that is not known.
+    """
+
+    known: dict[Atom, int] = field(default_factory=dict)
 
     locks: Locks = field(default_factory=Locks)
     names: Names = field(default_factory=Names)

@@ -29,11 +29,23 @@ def calling_process(table: ProcessTable) -> Iterator[Process]:
         table.exit(guest, NORMAL)
 
 
-def multi_call(process: Process, nodes: Iterable[Atom], name: Atom, request: Any) -> dict[Atom, Any]:
+def is_connected(node: Any, name: Atom) -> bool:
+    """Whether the connection of `node` with the node `name` is up; true of `node` itself."""
+    if name is node.name:
+        return True
+    channel = node.connections.peek(name)
+    return channel is not None and channel.state == "up"
+
+
+def multi_call(
+    process: Process, nodes: Iterable[Atom], name: Atom, request: Any, *, connect: bool = True
+) -> dict[Atom, Any]:
     """Call the servers `name` on all `nodes` at once, and wait for every one of them.
 
-    Connects where there is no connection. There is no time limit of its own: a node that does not answer is given up
-    when its connection is.
+    There is no time limit of its own: a node that does not answer is given up when its connection is.
+
+    Args:
+        connect: with those that are not connected; False leaves them out.
 
     Returns:
         Node to reply; nodes that cannot be reached, or have no such server, are left out.
@@ -43,6 +55,8 @@ def multi_call(process: Process, nodes: Iterable[Atom], name: Atom, request: Any
     """
     process.check_alive()
     ours = process.table.node_name
+    if not connect:
+        nodes = [node for node in nodes if is_connected(process.table.node, node)]
     calls: list[tuple[Atom, PendingCall]] = []
     try:
         for node in dict.fromkeys(nodes):

@@ -33,8 +33,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from erlang_bridge.kernel.global_locker import is_connected
-from erlang_bridge.kernel.multi_call import calling_process
+from erlang_bridge.kernel.multi_call import calling_process, is_connected
 from erlang_bridge.otp import gen
 from erlang_bridge.otp.gen_server import GenServer
 from erlang_bridge.otp.results import NoReply, Reply

@@ -1,9 +1,9 @@
 """Put an Erlang module into a running BEAM: compiled there, from its source, and never written to its disk.
 
 The source goes over as text. What runs on the BEAM is a short program of expressions, interpreted by ``erl_eval`` of
-stdlib, which scans and parses the text (``erl_scan``, ``erl_parse``), compiles the forms (``compile``, the only part that
-not every BEAM has) and loads the result (``code:load_binary``). No preprocessor takes part: the source must do without
-``-include``, ``-define`` and ``?``.
+stdlib, which scans and parses the text (``erl_scan``, ``erl_parse``), compiles the forms (``compile``, the only part
+that not every BEAM has) and loads the result (``code:load_binary``). No preprocessor takes part: the source must do
+without ``-include``, ``-define`` and ``?``.
 
 A pushed module is in memory only: it is gone when the BEAM restarts.
 """

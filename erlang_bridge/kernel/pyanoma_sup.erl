@@ -23,7 +23,7 @@
 %%% init([]) ->
 %%%     {ok, {#{strategy => rest_for_one},
 %%%           [pyanoma_sup:node_spec(python, #{node => 'py@127.0.0.1', engines => #{counter => "bank:Counter"}}),
-%%%            pyanoma_sup:engine_spec(counter, 'py@127.0.0.1', counter, 0, #{local => counter})]}}.
+%%%            pyanoma_sup:engine_spec(counter, 'py@127.0.0.1', counter, 0, #{register => counter})]}}.
 %%% '''
 %%%
 %%% This file stands alone: copy it into an application, or have a Python node push it into a running BEAM
@@ -37,17 +37,21 @@
 -export([whereis_name/1, send/2, register_name/2, unregister_name/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, format_status/1]).
 
--export_type([keeper/0, engine_options/0, node_options/0]).
+-export_type([keeper/0, server_name/0, engine_options/0, node_options/0]).
 
--type keeper() :: pid() | atom() | {global, term()} | {via, module(), term()}.
+-type keeper() :: pid() | server_name().
 %% The process of a child made by {@link engine_spec/5}, or its name.
+
+-type server_name() :: atom() | {global, term()} | {via, module(), term()}.
+%% A name as `gen_server:start_link' takes it; an atom is a local one. `{via, 'Elixir.Registry', {Registry, Key}}' makes
+%% an engine known to an Elixir Registry.
 
 -type options(Map) :: Map | [{atom(), term()}].
 %% A map, or a property list (Elixir's keyword list).
 
 -type engine_options() :: options(#{
     name => atom(),
-    local => atom(),
+    register => server_name(),
     start => wait | require | background,
     start_timeout => timeout(),
     init_timeout => timeout(),
@@ -60,7 +64,7 @@
 }).
 %% <dl>
 %% <dt>`name'</dt><dd>registered name of the engine on the Python node. Without, its own name while that is free.</dd>
-%% <dt>`local'</dt><dd>registered name of the keeper on this node.</dd>
+%% <dt>`register'</dt><dd>name of the keeper.</dd>
 %% <dt>`start'</dt><dd>what the supervisor waits for. `wait' (the default): the first try to start the engine; if the
 %%     node cannot be reached, or the try takes longer than `start_timeout', the child counts as started and goes on
 %%     trying. `require': try until it runs, and fail with `{nodedown, Node}' after `start_timeout'. `background':
@@ -89,7 +93,7 @@
     reconnect_timeout => timeout(),
     stop_timeout => timeout(),
     log => logger:level() | none,
-    local => atom(),
+    register => server_name(),
     restart => permanent | transient | temporary,
     significant => boolean()
 }).
@@ -111,7 +115,7 @@
 %%     30000.</dd>
 %% <dt>`stop_timeout'</dt><dd>milliseconds between `SIGTERM' and `SIGKILL'; 10000.</dd>
 %% <dt>`log'</dt><dd>level at which the lines that it prints are logged, or `none'; `notice'.</dd>
-%% <dt>`local'</dt><dd>registered name of the child.</dd>
+%% <dt>`register'</dt><dd>name of the child.</dd>
 %% <dt>`restart', `significant'</dt><dd>of the child specification; `permanent', `false'.</dd>
 %% </dl>
 
@@ -128,8 +132,8 @@ engine_spec(Id, Node, Engine, Args) ->
 %% The child's process is the keeper. What is sent to it is passed on to the engine: `gen_server:call(Keeper, ...)',
 %% casts, messages and exit signals work. While the engine does not run, a call is answered with
 %% `{error, {nodedown, Node}}', also one that was under way when the node was lost; other messages are dropped. Calls to
-%% `{via, pyanoma_sup, Keeper}' go to the engine itself, and exit with `noproc' while it does not run or when the node is
-%% lost on the way.
+%% `{via, pyanoma_sup, Keeper}' go to the engine itself, and exit with `noproc' while it does not run or when the node
+%% is lost on the way.
 %%
 %% `sys:get_state(Keeper)' is the keeper's own; the engine's is `sys:get_state(pyanoma_sup:engine(Keeper))'.
 -spec engine_spec(term(), node(), atom(), term(), engine_options()) -> supervisor:child_spec().
@@ -215,20 +219,23 @@ child_spec(Id, Start, Options, Shutdown) ->
         #{} -> Spec
     end.
 
-start_link(#{local := Name}, Start) ->
+start_link(#{register := Name}, Start) when is_atom(Name) ->
     gen_server:start_link({local, Name}, pyanoma_sup, Start, []);
+start_link(#{register := Name}, Start) ->
+    gen_server:start_link(Name, pyanoma_sup, Start, []);
 start_link(#{}, Start) ->
     gen_server:start_link(pyanoma_sup, Start, []).
 
 engine_options(Options) ->
-    options(Options, [name, local, significant],
+    options(Options, [name, register, significant],
             #{start => wait, start_timeout => 5000, init_timeout => 60000, retry_min => 200, retry_max => 10000,
               jitter => 0.25, restart => permanent, shutdown => 5000}).
 
 node_options(Options) ->
-    Given = options(Options, [node, command, env, cd, local, significant],
+    Given = options(Options, [node, command, env, cd, register, significant],
                     #{engines => #{}, python => "python3", arguments => [], ready => "READY", ready_timeout => 30000,
-                      connect => true, reconnect_timeout => 30000, stop_timeout => 10000, log => notice, restart => permanent}),
+                      connect => true, reconnect_timeout => 30000, stop_timeout => 10000, log => notice,
+                      restart => permanent}),
     case Given of
         #{node := _} -> Given;
         #{command := _, connect := false} -> Given;
@@ -282,7 +289,7 @@ handle_call({pyanoma_sup, engine}, _From, #{kind := engine, pid := Pid} = State)
 handle_call({pyanoma_sup, os_pid}, _From, #{kind := node, os_pid := OsPid} = State) ->
     {reply, OsPid, State};
 handle_call(Request, {Client, _} = From, #{kind := engine, pid := Pid, calls := Calls} = State) when is_pid(Pid) ->
-    % The engine sees who asks. Its reply comes by way of this process, which can answer in its place if the node is lost.
+    % The engine sees who asks. Its reply comes by way of this process, which answers in its place if the node is lost.
     Alias = alias([reply]),
     Pid ! {'$gen_call', {Client, [alias | Alias]}, Request},
     {noreply, State#{calls := Calls#{Alias => From}}};

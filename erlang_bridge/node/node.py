@@ -36,6 +36,7 @@ from erlang_bridge.otp.own import OwnProcess
 from erlang_bridge.process import Process, ProcessTable
 from erlang_bridge.process.exit_rules import NORMAL, SHUTDOWN
 from erlang_bridge.terms import Atom, Pid, Reference
+from erlang_bridge.terms.text import format_term
 
 log = logging.getLogger("erlang_bridge.node")
 
@@ -217,7 +218,7 @@ class Node:
             pid: Pid = answer[1]
             return pid
         reason = answer if answer is IGNORE else answer[1]
-        raise exit_for(reason, f"start of {server_class.__name__}")
+        raise exit_for(reason, f"start of {server_class.__name__}", format_term(reason, most=500))
 
     def spawn(self, function: Callable[..., Any], *arguments: Any, link: bool = False) -> Pid:
         """Start a process that runs ``function(own, *arguments)``, where `own` is an `OwnProcess`."""

@@ -57,11 +57,13 @@ class TableBase:
     # -- identity -------------------------------------------------------------------------------
 
     def make_pid(self) -> Pid:
-        """The next pid. Ids are not used again before 2**28 others were."""
+        """The next pid. Ids are not used again before 2**28 others were, nor while their process lives."""
         self._last_id += 1
-        if self._last_id >> 28:
-            self._last_id = 1
-            self._last_serial = (self._last_serial + 1) & 0xFFFFFFFF
+        while self._last_id >> 28 or self._last_id in self.processes:
+            self._last_id += 1
+            if self._last_id >> 28:
+                self._last_id = 1
+                self._last_serial = (self._last_serial + 1) & 0xFFFFFFFF
         return Pid(self.node_name, self._last_id, self._last_serial, self.creation)
 
     def make_reference(self) -> Reference:
@@ -110,6 +112,10 @@ class TableBase:
         except EtfEncodeError as error:
             log.warning("an exit reason cannot be sent, its text goes in its place: %s", error)
             self.emit(node, control, self.substitute_reason(reason, error), False)
+        except Exception as error:  # a conversion of the user's own that raised
+            log.exception("an exit reason cannot be sent")
+            refused = EtfEncodeError("", None, f"its conversion raised {type(error).__name__}")
+            self.emit(node, control, self.substitute_reason(reason, refused), False)
 
     def _take_back_monitor(
         self, node: Atom, process: Process, reference: Reference, result: Any, flags: int = 0

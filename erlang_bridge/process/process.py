@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import greenlet
 
-from erlang_bridge.errors import ProcessExit
+from erlang_bridge.errors import ErlangExit, ProcessExit
 from erlang_bridge.process.scheduler import MESSAGES_PER_TURN, SECONDS_PER_TURN, Worker
 from erlang_bridge.terms import Atom, Pid
 
@@ -57,6 +57,7 @@ class Process:
         "reductions",
         "state",
         "table",
+        "timers",
         "trap_exit",
     )
 
@@ -83,6 +84,8 @@ class Process:
     dictionary: dict[Any, Any] | None
     initial_call: tuple[str, str, int] | None
     exit_reason: Any
+    timers: set[Any] | None
+    """Those whose message is for this pid; they end with the process."""
     greenlet: Any
     on_exit: Callable[[Any], None] | None
     """Called with the reason when the process ends, after links and monitors have been told. Must not raise."""
@@ -108,6 +111,7 @@ class Process:
         self.dictionary = None
         self.initial_call = None
         self.exit_reason = None
+        self.timers = None
         self.greenlet = None
         self.on_exit = None
         self.reductions = 0
@@ -195,10 +199,14 @@ class Process:
         if self.greenlet is not current:
             raise RuntimeError(f"only the process itself can receive its messages; {self.pid} is another one")
         self.state = IDLE
-        self.table.scheduler.hub.switch()
+        try:
+            self.table.scheduler.hub.switch()
+        finally:
+            # Also where an exception was thrown in, by a `gevent.Timeout` for one: it does not wait here any more.
+            if self.state != DEAD:
+                self.state = RUNNING
         if self.state == DEAD:
             raise ProcessExit(self.exit_reason)
-        self.state = RUNNING
 
     def resume(self) -> None:
         """Go on where the process waits. Called in the hub."""
@@ -246,13 +254,27 @@ class BodyProcess(Process):
 class GuestProcess(Process):
     """Stands for a greenlet that is not a process (the main program, a web handler), while it calls into the node."""
 
-    __slots__ = ()
+    __slots__ = ("waiting",)
+
+    waiting: bool
+    """True inside `wait`."""
 
     def __init__(self, table: ProcessTable, pid: Pid) -> None:
         super().__init__(table, pid)
         self.needs_greenlet = True
         self.greenlet = greenlet.getcurrent()
         self.state = RUNNING
+        self.waiting = False
+
+    def wait(self) -> None:
+        """As `Process.wait`. Raises `ErlangExit` if it was ended meanwhile: the greenlet is no process that must die."""
+        self.waiting = True
+        try:
+            super().wait()
+        except ProcessExit as ended:
+            raise ErlangExit(ended.reason, "the process that stood for the caller was ended") from None
+        finally:
+            self.waiting = False
 
 
 class MessageHandler(Protocol):
@@ -326,7 +348,14 @@ class BehaviourProcess(Process):
                         deadline = now + SECONDS_PER_TURN
                     elif now > deadline:
                         break
-        except ProcessExit:
+        except ProcessExit as ended:
+            # Dead already, unless a callback has raised it by itself.
+            self.table.exit(self, ended.reason)
+            return MESSAGES_PER_TURN - left
+        except BaseException as error:
+            self.table.end_broken(self, error)
+            if not isinstance(error, Exception):
+                raise
             return MESSAGES_PER_TURN - left
         finally:
             self.greenlet = None

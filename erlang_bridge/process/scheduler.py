@@ -26,6 +26,9 @@ SECONDS_PER_TURN: Final = 0.002
 MESSAGES_PER_DRAIN: Final = 2000
 SECONDS_PER_DRAIN: Final = 0.005
 """A drain that has used up either goes back to the loop, so that sockets and timers are served."""
+TURNS_PER_SWITCH: Final = 64
+TURNS_PER_LOOK: Final = 8
+"""How many turns a worker gives before it goes back to the hub, and before it looks at the clock."""
 IDLE_WORKERS: Final = 256
 """Parked greenlets that are kept for later turns; more than that end when they have nothing to do."""
 
@@ -55,6 +58,7 @@ class Scheduler:
         self.hub: Any = get_hub()
         self.ready: deque[Any] = deque()
         self.budget = 0
+        self.deadline = 0.0
         self.turns = 0
         self._idle: list[Worker] = []
         self._scheduled = False
@@ -68,6 +72,11 @@ class Scheduler:
             self._scheduled = True
             self.hub.loop.run_callback(self._drain)
 
+    @property
+    def closed(self) -> bool:
+        """True once nothing gets a turn any more."""
+        return self._closed
+
     def in_hub(self) -> bool:
         """True where nothing may block: in the hub itself."""
         return greenlet.getcurrent() is self.hub
@@ -75,26 +84,36 @@ class Scheduler:
     def _drain(self) -> None:
         ready = self.ready
         self.budget = MESSAGES_PER_DRAIN
-        deadline = time.monotonic() + SECONDS_PER_DRAIN
+        self.deadline = deadline = time.monotonic() + SECONDS_PER_DRAIN
         idle = self._idle
-        while ready and self.budget > 0:
-            runnable = ready[0]
-            if runnable.needs_greenlet:
-                ready.popleft()
-                self.budget -= 1
-                runnable.resume()
-            else:
-                worker = idle.pop() if idle else Worker(self._work, self.hub)
-                worker.switch()
-            if time.monotonic() > deadline:
-                break
-        if ready and not self._closed:
+        try:
+            while ready and self.budget > 0:
+                runnable = ready[0]
+                if runnable.needs_greenlet:
+                    ready.popleft()
+                    self.budget -= 1
+                    runnable.resume()
+                elif self._closed:
+                    ready.popleft()
+                else:
+                    worker = idle.pop() if idle else Worker(self._work, self.hub)
+                    worker.switch()
+                if time.monotonic() > deadline:
+                    break
+        finally:
+            # Also after an exception (an interrupt from the keyboard comes anywhere): the others must not stand still.
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if not self.ready:
+            self._scheduled = False
+        elif self._closed:
+            self.hub.loop.run_callback(self._drain)
+        else:
             # A timer of 0 s, not run_callback: the loop polls sockets and other timers before it fires.
             if self._again is None:
                 self._again = self.hub.loop.timer(0)
             self._again.start(self._drain)
-        else:
-            self._scheduled = False
 
     def _work(self) -> None:
         me: Any = greenlet.getcurrent()
@@ -103,9 +122,11 @@ class Scheduler:
         switch_to_hub = self.hub.switch
         while not self._closed:
             turns = 0
-            while ready and self.budget > 0 and not ready[0].needs_greenlet and turns < 64:
+            while ready and self.budget > 0 and not ready[0].needs_greenlet and turns < TURNS_PER_SWITCH:
                 turns += 1
                 self.budget -= ready.popleft().run_turn(me)
+                if not turns % TURNS_PER_LOOK and time.monotonic() > self.deadline:
+                    break
             self.turns += turns
             if len(idle) >= IDLE_WORKERS or self._closed:
                 return
@@ -116,9 +137,11 @@ class Scheduler:
                 return
 
     def close(self) -> None:
-        """Stop running anything; parked workers end."""
+        """Give no more turns; parked workers end. Who waits for something is still resumed when it comes."""
         self._closed = True
+        waiting = [runnable for runnable in self.ready if runnable.needs_greenlet]
         self.ready.clear()
+        self.ready.extend(waiting)
         if self._again is not None:
             self._again.stop()
             self._again.close()
@@ -127,3 +150,6 @@ class Scheduler:
         for worker in idle:
             # Resumed, it sees that the scheduler is closed and ends.
             self.hub.loop.run_callback(worker.switch)
+        # What was to drain the queue may have gone with the timer.
+        self._scheduled = True
+        self.hub.loop.run_callback(self._drain)

@@ -79,10 +79,20 @@ class ProcessTable(Links, Monitors, Spawns):
         except greenlet.GreenletExit:
             reason = KILL
         except BaseException as error:
-            reason = self.on_body_crash(process, error)
+            try:
+                reason = self.on_body_crash(process, error)
+            except ProcessExit as ended:
+                reason = ended.reason
+            except Exception as failure:
+                self.end_broken(process, failure)
             if isinstance(error, KeyboardInterrupt):
                 self.scheduler.hub.handle_system_error(type(error), error)
         self.exit(process, reason)
+
+    def end_broken(self, process: Process, error: BaseException) -> None:
+        """End a process whose end could not be told as it should: an error of this library, or in a hook of it."""
+        log.critical("process %s ended by an error outside of its own code", process.pid, exc_info=error)
+        self.exit(process, (Atom("internal_error"), Atom(type(error).__name__[:255])))
 
     # -- names ----------------------------------------------------------------------------------
 
@@ -178,7 +188,10 @@ class ProcessTable(Links, Monitors, Spawns):
         self._funnel_busy = True
         try:
             while self._dying:
-                self._bury(*self._dying.popleft())
+                try:
+                    self._bury(*self._dying.popleft())
+                except Exception:
+                    log.exception("the end of a process could not be told to everybody")
         finally:
             self._funnel_busy = False
 
@@ -213,23 +226,35 @@ class ProcessTable(Links, Monitors, Spawns):
                     control = (op.DOP_PAYLOAD_MONITOR_P_EXIT, entry, watcher, reference)
                     self._emit_reason(watcher.node, control, reason)
         monitors, process.monitors = process.monitors, None
+        blocked = process.greenlet
+        is_guest = isinstance(process, GuestProcess)
         if monitors:
             for entry in monitors.values():
                 self._withdraw(process, entry)
+                if (is_guest or blocked is None) and not isinstance(entry.watcher, Process):
+                    # A call made on its behalf in a greenlet that does not end with it.
+                    entry.watcher.on_down(reason)
         aliases, process.aliases = process.aliases, None
         if aliases:
             for words in aliases:
                 self.aliases.pop(words, None)
+        timers, process.timers = process.timers, None
+        if timers:
+            for timer in list(timers):
+                timer.cancel()
+        if blocked is not None and blocked is not greenlet.getcurrent():
+            self.scheduler.hub.loop.run_callback(self._unwind, process, blocked)
         if process.on_exit is not None:
             on_exit, process.on_exit = process.on_exit, None
             on_exit(reason)
-        blocked = process.greenlet
-        if blocked is not None and blocked is not greenlet.getcurrent() and not isinstance(process, GuestProcess):
-            self.scheduler.hub.loop.run_callback(self._unwind, process, blocked)
 
     def _unwind(self, process: Process, blocked: Any) -> None:
+        if isinstance(process, GuestProcess):
+            # Whatever else its greenlet does is none of our business.
+            if process.waiting:
+                blocked.switch()
         # It may have come back by itself and serve another process by now.
-        if isinstance(blocked, Worker) and blocked.process is process and not blocked.dead:
+        elif isinstance(blocked, Worker) and blocked.process is process and not blocked.dead:
             blocked.throw(ProcessExit(process.exit_reason))
 
     def on_node_down(self, node: Atom) -> None:

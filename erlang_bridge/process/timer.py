@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from erlang_bridge.errors import BridgeError
+from erlang_bridge.terms import Pid
 
 if TYPE_CHECKING:
     from erlang_bridge.process.table import ProcessTable
@@ -16,7 +17,7 @@ log = logging.getLogger("erlang_bridge.process")
 class Timer:
     """A message that waits for its time. ``erlang:send_after/3``."""
 
-    __slots__ = ("_destination", "_message", "_table", "_timer")
+    __slots__ = ("_destination", "_message", "_process", "_table", "_timer")
 
     def __init__(self, table: ProcessTable, delay_s: float, destination: Any, message: Any) -> None:
         self._table = table
@@ -26,6 +27,11 @@ class Timer:
         # update: the loop's idea of now is stale in a callback that has run for long.
         self._timer.start(self._fire, update=True)
         table.timers.add(self)
+        self._process = table.find(destination) if type(destination) is Pid else None
+        if self._process is not None:
+            if self._process.timers is None:
+                self._process.timers = set()
+            self._process.timers.add(self)
 
     def _fire(self) -> None:
         if not self.cancel():
@@ -43,4 +49,6 @@ class Timer:
         timer.stop()
         timer.close()
         self._table.timers.discard(self)
+        if self._process is not None and self._process.timers is not None:
+            self._process.timers.discard(self)
         return True

@@ -17,6 +17,8 @@ pid, port, reference      `Pid`, `Port`, `Reference`
 ``fun m:f/1``, closures   `Export`, `Fun`
 native record (OTP 29)    `Record`
 ========================  =======================================================================
+
+An object of any other class is sent as the term that its method ``__erlang_term__()`` gives, if it has one.
 """
 
 from erlang_bridge.terms.atom import Atom

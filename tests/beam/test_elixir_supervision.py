@@ -223,11 +223,11 @@ def test_terminate_restart_delete_and_start_child(shared_elixir: Elixir, node: N
 @pytest.mark.parametrize(
     ("engine", "args", "shutdown", "most_s", "reason"),
     [
-        ("counter", "0", "5000", 1.0, SHUTDOWN),
-        ("crasher", "{:linger, 0.3}", "5000", 1.5, SHUTDOWN),
-        ("crasher", "{:linger, 30.0}", "200", 1.5, KILLED),
-        ("crasher", "{:linger, 30.0}", ":brutal_kill", 0.8, KILLED),
-        ("crasher", "{:linger, 0.3}", ":infinity", 1.5, SHUTDOWN),
+        ("counter", "0", "5000", 3.0, SHUTDOWN),
+        ("crasher", "{:linger, 0.3}", "5000", 3.0, SHUTDOWN),
+        ("crasher", "{:linger, 30.0}", "200", 3.0, KILLED),
+        ("crasher", "{:linger, 30.0}", ":brutal_kill", 3.0, KILLED),
+        ("crasher", "{:linger, 0.3}", ":infinity", 3.0, SHUTDOWN),
     ],
 )
 def test_shutdown(
@@ -550,9 +550,25 @@ def test_python_calls_elixir_servers(shared_elixir: Elixir, node: Node) -> None:
 # -- pyanoma_sup under Elixir ---------------------------------------------------------------------
 
 
+def test_an_engine_in_a_registry(elixir: Elixir, node: Node) -> None:
+    node.push_pyanoma_sup(elixir.node)
+    shell = elixir.shell()
+    shell.eval("{:ok, _} = Registry.start_link(keys: :unique, name: Engines)", n=node.name)
+    shell.eval("via = {:via, Registry, {Engines, {:node_1, :counter}}}")
+    spec = ":pyanoma_sup.engine_spec(:a, n, :counter, 4, register: via)"
+    shell.eval(f"{{:ok, s}} = Supervisor.start_link([{spec}], strategy: :one_for_one)")
+    assert shell.eval("GenServer.call(via, :read)") == 4
+    assert shell.eval("GenServer.call({:via, :pyanoma_sup, via}, :read)") == 4
+    engine = shell.eval(":pyanoma_sup.engine(via)")
+    shell.eval("GenServer.cast(via, :crash)")
+    assert until(lambda: shell.eval(":pyanoma_sup.whereis_name(via)") not in (engine, UNDEFINED))
+    assert shell.eval("GenServer.call(via, :read)") == 4
+    shell.end()
+
+
 def test_keepers_under_elixir_supervisors(elixir: Elixir, node: Node) -> None:
     assert node.push_pyanoma_sup(elixir.node) is True
-    spec = ":pyanoma_sup.engine_spec(:a, n, :counter, 4, local: :till, restart: :transient)"
+    spec = ":pyanoma_sup.engine_spec(:a, n, :counter, 4, register: :till, restart: :transient)"
     tree = Tree(elixir, node, "strategy: :one_for_one, max_restarts: 0", spec)
     assert tree.eval("GenServer.call(:till, :read)") == 4
     assert tree.eval("GenServer.call({:via, :pyanoma_sup, :till}, :read)") == 4
@@ -581,7 +597,7 @@ def test_python_killed_under_elixir(
         shell.eval("Process.flag(:trap_exit, true)", n=python.node)
         options = "strategy: :one_for_one, max_restarts: 3, max_seconds: 5"
         shell.eval(f"{{:ok, plain}} = Supervisor.start_link([{child('a')}, {child('b')}], {options})")
-        keeper = ":pyanoma_sup.engine_spec(:a, n, :counter, 7, local: :till)"
+        keeper = ":pyanoma_sup.engine_spec(:a, n, :counter, 7, register: :till)"
         shell.eval(f"{{:ok, patient}} = Supervisor.start_link([{keeper}], {options})")
         python.kill()
         ended = "receive do {:EXIT, ^plain, why} -> why after 5000 -> :still_there end"

@@ -172,7 +172,7 @@ def test_misspelt_options_are_errors(sup_beam: Beam, made: str, reason: Any) -> 
 
 
 def test_keeper_passes_on_what_it_is_sent(sup_beam: Beam, node: Node) -> None:
-    tree = Tree(sup_beam, node.name, "#{}", engine("w", engine="witness", options="#{local => witness_here}"))
+    tree = Tree(sup_beam, node.name, "#{}", engine("w", engine="witness", options="#{register => witness_here}"))
     keeper = tree.children()["w"]
     assert keeper.node is sup_beam.node
     assert tree.engine("w").node is node.name
@@ -366,8 +366,8 @@ def test_a_node_that_is_no_python_node(sup_beam: Beam) -> None:
 
 def test_a_slow_start_is_waited_for_in_background(sup_beam: Beam, node: Node) -> None:
     begun = monotonic()
-    tree = Tree(sup_beam, node.name, "#{}", engine("a", "{slow, 1.0}", "#{start_timeout => 100}"))
-    assert monotonic() - begun < 0.8
+    tree = Tree(sup_beam, node.name, "#{}", engine("a", "{slow, 2.0}", "#{start_timeout => 100}"))
+    assert monotonic() - begun < 1.8
     assert tree.engine("a") is UNDEFINED
     tree.wait_engine("a")
     assert _counters(node) == 1
@@ -422,14 +422,15 @@ def test_delays_grow(sup_beam: Beam) -> None:
     options = "#{retry_min => 40, retry_max => 400, jitter => 0.0}"
     tree = Tree(sup_beam, Atom("nobody_at_all@127.0.0.1"), "#{intensity => 0}", engine("a", options=options))
     keeper = tree.children()["a"]
-    tries = []
+    begun = monotonic()
+    seen = []
     for _ in range(4):
         gevent.sleep(0.5)
-        tries.append(tree.eval("maps:get(tries, sys:get_state(K))", K=keeper))
-    # 40, 80, 160, 320, 400, 400, ... ms, and the time that each try takes
-    assert 3 <= tries[0] <= 5
-    assert 5 <= tries[-1] <= 9
-    assert tries == sorted(tries)
+        tries = tree.eval("maps:get(tries, sys:get_state(K))", K=keeper)
+        # One at the start; then, in ms from there, 40, 120, 280, 600, 1000, 1400 ... and the time that each takes.
+        seen.append((tries, 6 + (monotonic() - begun) / 0.4))
+    assert all(3 <= tries <= most for tries, most in seen), seen
+    assert seen[-1][0] > seen[0][0]
     assert tree.children() == {"a": keeper}
 
 
@@ -587,7 +588,7 @@ def os_pid(tree: Tree) -> int:
 
 
 def test_node_child_starts_and_stops_python(sup_beam: Beam) -> None:
-    tree = python_tree(sup_beam, "py_child@127.0.0.1", "#{}", engine("a", "4", "#{local => till}"))
+    tree = python_tree(sup_beam, "py_child@127.0.0.1", "#{}", engine("a", "4", "#{register => till}"))
     pid = os_pid(tree)
     assert running(pid)
     assert tree.eval("lists:member(N, nodes())") is True

@@ -170,6 +170,25 @@ def test_a_map_is_a_dict_while_that_is_safe(keys, kind):
     assert [term[key] for key in keys] == list(range(len(keys)))
 
 
+def test_funs_within_a_fun():
+    def closure(free):
+        raw = FUN[: -len(encode_term({1: [2.0]}))] + free
+        return b"p" + (len(raw) + 4).to_bytes(4) + raw
+
+    inner = [closure(encode_term(number)) for number in range(2)]
+    data = b"\x83" + closure(b"t\0\0\0\2" + b"".join(key + b"a\1" for key in inner))
+    term = decode(data)
+    assert type(term) is Fun
+    assert encode(term) == data
+    # What is in a fun is checked all the same.
+    with pytest.raises(EtfDecodeError):
+        decode(data[:-2] + b"\xff\1")
+    deep = encode_term(1)
+    for _ in range(500):
+        deep = closure(deep)
+    assert decode(b"\x83" + deep).raw == deep[5:]
+
+
 def test_prefix_says_where_the_term_ends():
     data = b"??" + encode_term((1, b"ab")) + encode_term([1])
     term, end = decode_prefix(data, 2)
@@ -229,11 +248,11 @@ def test_a_bomb_is_not_inflated():
 
 
 def test_caches_are_bounded():
-    from erlang_bridge.etf import decoder
+    from erlang_bridge.etf import leaves
 
-    for number in range(decoder._MAX_CACHED + 100):
+    for number in range(leaves._MAX_CACHED + 100):
         name = Atom(f"n{number}@host")
         term = decode(encode((Atom(f"atom_{number}"), Pid(name, 1, 0, 4), Reference(name, 4, (number,)))))
         assert term[1].node is name
-    assert len(decoder._atoms) <= decoder._MAX_CACHED
-    assert len(decoder._identifiers) <= decoder._MAX_CACHED
+    assert len(leaves.atoms) <= leaves._MAX_CACHED
+    assert len(leaves.identifiers) <= leaves._MAX_CACHED

@@ -140,9 +140,11 @@ def test_bytes_behind_a_payload_are_nobodys():
 def test_a_broken_packet(data, what):
     with pytest.raises(RemoteProtocolError, match=what):
         cut_signals(data, 0, MAX)
-    # Whatever is behind it.
-    with pytest.raises(RemoteProtocolError):
-        cut_signals(bytes(4) + data + bytes(100), 0, MAX)
+    # Whatever is behind it; and what is before it has still been received.
+    good = encode_signal((22, THEIRS, OURS), 1)
+    with pytest.raises(RemoteProtocolError) as caught:
+        cut_signals(bytes(4) + good + data + bytes(100), 0, MAX)
+    assert caught.value.signals == [(TICK, None, None), (22, OURS, 1)]
 
 
 def test_a_control_message_does_not_reach_into_the_next_packet():

@@ -231,6 +231,39 @@ def test_exceptions_carry_their_mark():
     assert decode(encode(sent), structs=table) == Trouble("oops")
 
 
+def test_a_field_that_the_class_works_out():
+    table: dict[Any, Any] = {}
+
+    @struct("Elixir.Sum", into=table)
+    @dataclass(slots=True)
+    class Sum:
+        a: int
+        b: int
+        total: int = field(init=False)
+
+        def __post_init__(self):
+            self.total = self.a + self.b
+
+    sent = plain(Sum(1, 2))
+    assert sent[Atom("total")] == 3
+    assert decode(encode(sent), structs=table) == Sum(1, 2)
+    with pytest.raises(EtfStructError, match="'more' is not one of"):
+        decode(encode({**sent, Atom("more"): 1}), structs=table)
+
+
+def test_objects_as_keys():
+    table: dict[Any, Any] = {}
+
+    @struct("Elixir.Key", into=table)
+    @dataclass
+    class Key:
+        x: int
+
+    decoded = decode(encode(Map([(Key(1), "one"), (Key(2), "two")])), structs=table)
+    assert list(decoded) == [Key(1), Key(2)]
+    assert decoded[Key(2)] == b"two"
+
+
 def test_a_class_may_object():
     table: dict[Any, Any] = {}
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import gevent
 import pytest
+from gevent.event import AsyncResult, Event
 
 from erlang_bridge import Atom, CallTimeout, ErlangExit, EtfEncodeError, Export, Node, OwnProcess, Pid
 from erlang_bridge.kernel.global_names import ABORTED, NOTIFY_ALL_NAME, RANDOM_EXIT_NAME, RANDOM_NOTIFY_NAME
@@ -35,9 +36,10 @@ def meet(*nodes: Node) -> None:
     """Connect each with the next, and wait until each knows all."""
     for one, other in zip(nodes, nodes[1:], strict=False):
         one.connect(other.name)
-    names = {node.name for node in nodes}
+    everyone = {node.name for node in nodes}
+    assert until(lambda: all({node.name, *members(node)} == everyone for node in nodes))
+    assert until(lambda: all({node.name.name, *node.nodes()} == {name.name for name in everyone} for node in nodes))
     for node in nodes:
-        assert until(lambda node=node: {node.name, *members(node)} == names), (node, members(node))
         node.global_names.sync(timeout_s=5)
 
 
@@ -49,9 +51,9 @@ def sleeper(node: Node) -> Pid:
     return node.spawn(lambda own: own.receive())
 
 
-def run_in_process(node: Node, function: Callable[[OwnProcess], Any]) -> gevent.event.AsyncResult:
+def run_in_process(node: Node, function: Callable[[OwnProcess], Any]) -> AsyncResult[Any]:
     """Run `function` as a process; its value, or what it raised."""
-    result = gevent.event.AsyncResult()
+    result: AsyncResult[Any] = AsyncResult()
 
     def body(own: OwnProcess) -> None:
         try:
@@ -127,7 +129,7 @@ def test_lock_needs_a_process(start: Factory) -> None:
 def test_lock_is_shared_by_a_requester_and_ends_with_its_holders(start: Factory) -> None:
     node = start("one")
     names = node.global_names
-    go_on = gevent.event.Event()
+    go_on = Event()
 
     def hold(own: OwnProcess) -> bool:
         taken = names.set_lock("resource", "team", retries=0)
@@ -274,8 +276,7 @@ def test_clash(start: Factory, method: Export) -> None:
         assert until(lambda: two.is_alive(theirs) is (method is not RANDOM_EXIT_NAME) or got)
         if method is RANDOM_NOTIFY_NAME:
             assert until(lambda: got == [(theirs, (conflict, Atom("name")))])
-    for node in (one, two):
-        assert until(lambda node=node: node.global_names.whereis_name("name") == winner)
+    assert until(lambda: all(node.global_names.whereis_name("name") == winner for node in (one, two)))
 
 
 def test_everybody_wants_the_same_name(start: Factory) -> None:
@@ -284,8 +285,7 @@ def test_everybody_wants_the_same_name(start: Factory) -> None:
     attempts = [
         gevent.spawn(node.global_names.register_name, "name", sleeper(node)) for node in nodes for _ in range(3)
     ]
-    gevent.joinall(attempts, timeout=20, raise_error=True)
-    assert sorted(attempt.value for attempt in attempts) == [False] * 8 + [True]
+    assert sorted(bool(attempt.get(timeout=20)) for attempt in attempts) == [False] * 8 + [True]
     assert len({node.global_names.whereis_name("name") for node in nodes}) == 1
 
 

@@ -91,16 +91,17 @@ def test_death_of_the_holder_ends_all_its_locks() -> None:
 
 def test_death_of_the_holder_of_the_global_lock_is_remembered_until_it_is_deleted_in_order() -> None:
     locks = Locks()
-    assert not locks.global_lock_died
+    seen = [locks.global_lock_died]
     locks.add((GLOBAL, "me"), pid(1), monitor(1))
     locks.holder_died(monitor(1))
-    assert locks.global_lock_died
+    seen.append(locks.global_lock_died)
     locks.add((Atom("other"), "me"), pid(1), monitor(2))
     locks.remove((Atom("other"), "me"), pid(1))
-    assert locks.global_lock_died
+    seen.append(locks.global_lock_died)
     locks.add((GLOBAL, "me"), pid(2), monitor(3))
     locks.remove((GLOBAL, "me"), pid(2))
-    assert not locks.global_lock_died
+    seen.append(locks.global_lock_died)
+    assert seen == [False, True, True, False]
 
 
 def test_lock_is_known_by_its_requester() -> None:
