@@ -10,7 +10,7 @@ import click
 from erlang_bridge import __version__
 from pyanoma.failures import EPILOG, ReportingGroup
 
-COMMANDS: Final = ("start", "demo", "ping", "call", "ps", "doctor")
+COMMANDS: Final = ("start", "demo", "ping", "call", "ps", "push", "doctor")
 """In the order of the help. Each is the function of that name in the module of that name."""
 
 

@@ -36,17 +36,19 @@ REMOVE_CONNECTION: Final = Atom("remove_connection")
 
 @dataclass(frozen=True, slots=True)
 class NodeUp:
-    """To the name server: a visible connection is up; `connection` is its number."""
+    """To the name server: a connection is up; `connection` is its number."""
 
     node: Atom
     connection: int
+    hidden: bool
 
 
 @dataclass(frozen=True, slots=True)
 class NodeDown:
-    """To the name server: a visible connection has ended, or could not be made where a member was expected."""
+    """To the name server: a connection has ended, or could not be made where a member was expected."""
 
     node: Atom
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ class GlobalNameServer(GenServer):
         self._registrar = self._start_helper(Registrar, tables)
         self._members = Members(self, tables)
         self._sessions = Sessions(self, self._members)
+        self._connections = {channel.node: channel.number for channel in self.node.connections.channels()}
 
     def _start_helper(self, server_class: type[GenServer], args: Any) -> Pid:
         table = self.process.table
@@ -88,6 +89,8 @@ class GlobalNameServer(GenServer):
     # -- messages -------------------------------------------------------------------------------
 
     def handle_call(self, request: Any, caller: gen.Caller, state: Any) -> Any:
+        if not self._is_connected_still(caller[0].node):
+            return NoReply(state)
         match request:
             case (Atom("set_lock"), (_, _) as lock_id):
                 return Reply(self._set_lock(lock_id, caller[0]), state)
@@ -160,11 +163,15 @@ class GlobalNameServer(GenServer):
                 entry = self.names.process_died(monitor)
                 if entry is not None:
                     self._forget(entry)
-            case NodeUp():
-                self._sessions.nodeup(message)
+            case NodeUp(node=node):
+                self._connections[node] = message.connection
+                if not message.hidden and self._is_connected_still(node):
+                    self._sessions.nodeup(node)
             case NodeDown(node=node):
-                self._leave(node)
-                self._members.nodedown(node)
+                self._connections.pop(node, None)
+                if not message.hidden:
+                    self._leave(node)
+                    self._members.nodedown(node)
             case NotSyncing(node=node):
                 self._members.not_syncing(node)
             case LockIsSet():
@@ -194,6 +201,17 @@ class GlobalNameServer(GenServer):
         return NoReply(state)
 
     # -- nodes ----------------------------------------------------------------------------------
+
+    def _is_connected_still(self, node: Atom) -> bool:
+        """Whether the connection over which messages of `node` come now, in the order of the mailbox, is there still.
+
+        Its end stands further back in the mailbox otherwise, and so may its successor: who has asked for a lock over it
+        has given up, and would keep one that he gets now for ever.
+        """
+        if node is self.node.name:
+            return True
+        channel = self.node.connections.peek(node)
+        return channel is not None and channel.number == self._connections.get(node)
 
     def _leave(self, node: Atom) -> None:
         self._sessions.drop(node, tell=True)

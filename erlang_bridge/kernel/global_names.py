@@ -290,8 +290,7 @@ class GlobalNames:
 
     def start(self, keep_running: Callable[..., None]) -> None:
         """Start the name server, and export this to other nodes. Called once, before the node is connected."""
-        if not self._node.hidden:
-            self._node.monitor_nodes(self._on_nodeup, self._on_nodedown)
+        self._node.monitor_nodes(self._on_nodeup, self._on_nodedown)
         self._export()
         keep_running(GLOBAL_NAME_SERVER, GlobalNameServer, self._fresh)
 
@@ -305,12 +304,11 @@ class GlobalNames:
 
     def _on_nodeup(self, node: Atom, hidden: bool) -> None:
         channel = self._node.connections.peek(node)
-        if not hidden and channel is not None:
-            self._tell(NodeUp(node, channel.number))
+        if channel is not None:
+            self._tell(NodeUp(node, channel.number, hidden or self._node.hidden))
 
     def _on_nodedown(self, node: Atom, hidden: bool, reason: str) -> None:
-        if not hidden:
-            self._tell(NodeDown(node))
+        self._tell(NodeDown(node, hidden or self._node.hidden))
 
     def _tell(self, message: Any) -> None:
         server = self._node.table.names.get(GLOBAL_NAME_SERVER)

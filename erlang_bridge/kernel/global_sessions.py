@@ -35,7 +35,6 @@ from erlang_bridge.kernel.global_members import (
     FIRST_VERSION_WITH_PARTITIONS,
     VERSION,
     Members,
-    NodeUp,
     is_triple,
     versions,
 )
@@ -125,12 +124,10 @@ class Sessions:
 
     # -- beginning and end ----------------------------------------------------------------------
 
-    def nodeup(self, up: NodeUp) -> None:
+    def nodeup(self, node: Atom) -> None:
         """A connection is up."""
-        channel = self._node.connections.peek(up.node)
-        # One that is gone again has its end in the mailbox.
-        if channel is not None and channel.number == up.connection and up.node not in self._sessions:
-            self._begin(up.node)
+        if node not in self._sessions:
+            self._begin(node)
 
     def _begin(self, node: Atom) -> None:
         if node in self._members.known:

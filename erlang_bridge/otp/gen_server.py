@@ -34,7 +34,7 @@ from erlang_bridge.otp.own import OwnProcess
 from erlang_bridge.otp.readable import readable
 from erlang_bridge.otp.results import UNSET, Ignore, Init, NoReply, Reply, Stop
 from erlang_bridge.process import BehaviourProcess, Process, ProcessTable, Timer, Waiter
-from erlang_bridge.process.exit_rules import NORMAL, is_quiet
+from erlang_bridge.process.exit_rules import NORMAL, SHUTDOWN, is_quiet
 from erlang_bridge.terms import Atom, Pid
 
 log = logging.getLogger("erlang_bridge.otp")
@@ -43,6 +43,7 @@ GEN_CALL: Final = gen.GEN_CALL
 GEN_CAST: Final = gen.GEN_CAST
 SYSTEM: Final = gen.SYSTEM
 EXIT: Final = Atom("EXIT")
+CONTINUE: Final = Atom("continue")
 TIMEOUT: Final = Atom("timeout")
 OK: Final = Atom("ok")
 ERROR: Final = Atom("error")
@@ -78,7 +79,7 @@ class GenServer(OwnProcess):
             when the parent ends. In a callback: `set_trap_exit`.
     """
 
-    __slots__ = ("__dict__", "__weakref__", "_state", "_sys", "_timeout_number", "_timer")
+    __slots__ = ("__dict__", "__weakref__", "_state", "_sys", "_timeout_number", "_timeout_s", "_timer")
 
     trap_exit: ClassVar[bool] = False
 
@@ -88,6 +89,8 @@ class GenServer(OwnProcess):
     _process: BehaviourProcess
     _state: Any
     _sys: sys_protocol.SystemState | None
+    _timeout_s: float | None
+    """The time-out that the last callback asked for, until a message or its end comes."""
     _timer: Timer | None
     _timeout_number: int
 
@@ -144,27 +147,29 @@ class GenServer(OwnProcess):
     def handle_message(self, message: Any) -> None:
         """One turn of the server. Called by the scheduler."""
         system = self._sys
-        if self._timer is not None and type(message) is not _TimedOut and not (system is not None and system.suspended):
+        if self._timeout_s is not None and type(message) is not _TimedOut:
             # Any message takes the time-out back, also where its own message stands in the mailbox already.
-            self._timer.cancel()
-            self._timer = None
-            self._timeout_number += 1
+            self._stop_timer()
         tag = message[0] if type(message) is tuple and message else None
         if tag is SYSTEM and len(message) == 3 and gen.is_caller(message[1]):
             self._guarded(message, sys_protocol.handle_system_message, self, message[1], message[2])
+            # As OTP: it begins again after a system message, and is put off while suspended.
+            self._start_timer()
             return
-        if tag is EXIT and len(message) == 3 and message[1] == self._process.parent:
+        parent = self._process.parent
+        if tag is EXIT and len(message) == 3 and parent is not None and message[1] == parent:
             self._terminate(message[2], message)
             return
-        if system is not None:
-            if system.suspended:
-                system.waiting.append(message)
-                return
-            if type(message) is not _TimedOut:
-                system.event_in(self, message)
+        if system is not None and system.suspended:
+            system.waiting.append(message)
+            return
         caller: gen.Caller | None = None
         callback: Callable[..., Any]
         try:
+            if type(message) is not _TimedOut:
+                self._timeout_s = None
+                if system is not None:
+                    system.event_in(self, message)
             if tag is GEN_CALL and len(message) == 3 and gen.is_caller(message[1]):
                 caller = message[1]
                 callback = self.handle_call
@@ -176,7 +181,7 @@ class GenServer(OwnProcess):
                 if type(message) is _TimedOut:
                     if message.number != self._timeout_number:
                         return
-                    self._timer = None
+                    self._timer = self._timeout_s = None
                     message = TIMEOUT
                 callback = self.handle_info
                 result = callback(message, self._state)
@@ -199,6 +204,9 @@ class GenServer(OwnProcess):
             reason = reports.exit_reason(error)
             reports.report_crash(process, error, self._initial_call())
             self._end_start(start, (ERROR, reason), reason)
+            return
+        if not process.alive:
+            # It has ended itself; the starter knows.
             return
         kind = type(result)
         if kind is Stop:
@@ -264,27 +272,53 @@ class GenServer(OwnProcess):
     def _stop_with_reply(self, result: Stop, caller: gen.Caller, message: Any) -> None:
         # As OTP: terminate first, so that a caller who hears the reply can rely on the clean-up being done.
         failure = self._run_terminate(result.reason)
+        try:
+            gen.reply(self._process, self._process.table, caller, result.reply)
+        except Exception as error:  # noqa: BLE001  # the reply may have no term, or its conversion may raise
+            failure = failure or (reports.exit_reason(error), error)
         if failure is not None:
             self._die(failure[0], message, failure[1])
-            return
-        gen.reply(self._process, self._process.table, caller, result.reply)
-        self._die(result.reason, message, None)
+        else:
+            self._die(result.reason, message, None)
 
     def _go_on(self, result: Init | Reply | NoReply, message: Any) -> None:
-        """What a result asks for beside the new state: a time-out, or ``handle_continue``."""
-        if not self._process.alive:
-            return
-        if result.continue_with is not UNSET:
-            self._guarded(message, self._continue, result.continue_with)
-        elif result.timeout_s is not None:
-            self._timeout_number += 1
-            self._timer = self._process.table.send_after(
-                result.timeout_s, self._process.pid, _TimedOut(self._timeout_number)
-            )
+        """What a result asks for beside the new state: a time-out, or ``handle_continue``, as often as that asks."""
+        while self._process.alive:
+            if result.continue_with is UNSET:
+                if result.timeout_s is not None:
+                    self._timeout_s = result.timeout_s
+                    self._start_timer()
+                return
+            message = (CONTINUE, result.continue_with)
+            try:
+                following = self.handle_continue(result.continue_with, self._state)
+                if type(following) is not NoReply:
+                    self._carry_on(following, None, message, self.handle_continue)
+                    return
+            except ProcessExit:
+                raise
+            except BaseException as error:
+                self._crash(error, message)
+                return
+            self._state = following.state
+            if self._sys is not None:
+                self._sys.event_noreply(self)
+            result = following
 
-    def _continue(self, continue_with: Any) -> None:
-        following = self.handle_continue(continue_with, self._state)
-        self._carry_on(following, None, (Atom("continue"), continue_with), self.handle_continue)
+    def _start_timer(self) -> None:
+        system = self._sys
+        if self._timeout_s is None or not self._process.alive or (system is not None and system.suspended):
+            return
+        self._timeout_number += 1
+        self._timer = self._process.table.send_after(
+            self._timeout_s, self._process.pid, _TimedOut(self._timeout_number)
+        )
+
+    def _stop_timer(self) -> None:
+        self._timeout_number += 1
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
 
     # -- the end --------------------------------------------------------------------------------
 
@@ -320,17 +354,15 @@ class GenServer(OwnProcess):
     def _die(self, reason: Any, message: Any, error: BaseException | None) -> None:
         process = self._process
         if not is_quiet(reason):
-            self._report(reason, message, error)
+            try:
+                self._report(reason, message, error)
+            except Exception:
+                log.exception("the end of %s could not be reported", process.pid)
         process.table.exit(process, reason)
 
     def _report(self, reason: Any, message: Any, error: BaseException | None) -> None:
         events = list(self._sys.log or ()) if self._sys is not None else []
-        status = {"state": self._state, "message": message, "reason": reason, "log": events}
-        try:
-            status = {**status, **self.format_status(dict(status))}
-        except Exception as failure:
-            log.warning("format_status of %s raised: %r", type(self).__name__, failure)
-            status["state"] = b"format_status raised"
+        status = self._shown({"state": self._state, "message": message, "reason": reason, "log": events})
         reports.report_server_terminating(
             self._process,
             readable(status["reason"]),
@@ -351,7 +383,15 @@ class GenServer(OwnProcess):
 
     def _shown_state(self) -> Any:
         """The state as ``format_status`` lets people see it."""
-        return readable(self.format_status({"state": self._state})["state"])
+        return readable(self._shown({"state": self._state})["state"])
+
+    def _shown(self, status: dict[str, Any]) -> dict[str, Any]:
+        """`status` as ``format_status`` changes it; without the state where that raises: it may be there to hide it."""
+        try:
+            return {**status, **self.format_status(dict(status))}
+        except Exception:
+            log.warning("format_status of %s raised", type(self).__name__, exc_info=True)
+            return {**status, "state": b"format_status raised"}
 
 
 def _no_clause(server: GenServer, callback: Callable[..., Any], message: Any) -> ErlangError:
@@ -387,8 +427,11 @@ def start_server(
         parent: whose exit ends the server; where `link`, a local process is linked with it from the start.
 
     Returns:
-        The pid, or None where the name was taken.
+        The pid, or None where the name was taken or the node has stopped.
     """
+    if table.scheduler.closed:
+        on_started((ERROR, SHUTDOWN))
+        return None
     if name is not None and name in table.names:
         on_started((ERROR, (Atom("already_started"), table.names[name].pid)))
         return None
@@ -403,6 +446,7 @@ def start_server(
     instance._process = process
     instance._state = _Start(args, on_started)
     instance._sys = None
+    instance._timeout_s = None
     instance._timer = None
     instance._timeout_number = 0
     if name is not None:

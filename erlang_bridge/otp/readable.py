@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from erlang_bridge.errors import EtfEncodeError
 from erlang_bridge.etf import encode_term
 from erlang_bridge.terms import Atom, Map
 
@@ -22,11 +21,28 @@ CLASS: Final = Atom("__class__")
 
 def readable(value: Any) -> Any:
     """`value` itself where it has a term, else the nearest thing to it that has."""
+    if _has_term(value):
+        return value
+    try:
+        return _projected(value, MAX_DEPTH)
+    except Exception:  # noqa: BLE001  # properties and iterators of anybody's classes
+        return _text(value)
+
+
+def text_of(value: Any, convert: Callable[[Any], str] = str) -> str:
+    """``str(value)`` (or ``repr``), also where the value's own method raises."""
+    try:
+        return convert(value)
+    except Exception:  # noqa: BLE001  # whatever it is
+        return object.__repr__(value)
+
+
+def _has_term(value: Any) -> bool:
     try:
         encode_term(value)
-    except (EtfEncodeError, RecursionError):
-        return _projected(value, MAX_DEPTH)
-    return value
+    except Exception:  # noqa: BLE001  # a conversion of the user's own may raise anything
+        return False
+    return True
 
 
 def _projected(value: Any, depth: int) -> Any:
@@ -44,15 +60,13 @@ def _projected(value: Any, depth: int) -> Any:
         return Map((_projected(key, depth - 1), _projected(item, depth - 1)) for key, item in value.pairs())
     if isinstance(value, Mapping):
         return Map((_projected(key, depth - 1), _projected(item, depth - 1)) for key, item in value.items())
-    try:
-        encode_term(value)
-    except (EtfEncodeError, RecursionError):
-        fields = _fields_of(value)
-        if fields is None:
-            return _text(value)
-        shown = {Atom(name[:255]): _projected(item, depth - 1) for name, item in fields.items()}
-        return {CLASS: Atom(type(value).__qualname__[:255]), **shown}
-    return value
+    if _has_term(value):
+        return value
+    fields = _fields_of(value)
+    if fields is None:
+        return _text(value)
+    shown = {Atom(name[:255]): _projected(item, depth - 1) for name, item in fields.items()}
+    return {CLASS: Atom(type(value).__qualname__[:255]), **shown}
 
 
 def _fields_of(value: Any) -> dict[str, Any] | None:
@@ -65,5 +79,5 @@ def _fields_of(value: Any) -> dict[str, Any] | None:
 
 
 def _text(value: Any) -> bytes:
-    text = repr(value)
+    text = text_of(value, repr)
     return (text if len(text) <= 2000 else text[:1997] + "...").encode(errors="replace")

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from erlang_bridge.errors import BridgeError, ErlangError, ErlangExit, ErlangThrow, ProcessExit
-from erlang_bridge.otp.readable import readable
+from erlang_bridge.otp.readable import readable, text_of
 from erlang_bridge.process import Process
 from erlang_bridge.terms import Atom, Export, Pid
 from erlang_bridge.terms.text import format_term
@@ -75,7 +75,7 @@ def classify(error: BaseException) -> tuple[str, Any, list[Any]]:
 
 def exception_term(error: BaseException) -> Any:
     """``{'ValueError', <<"text">>}``."""
-    text = str(error)
+    text = text_of(error)
     if len(text) > 2000:
         text = text[:1997] + "..."
     return (Atom(type(error).__name__[:255]), text.encode(errors="replace"))
@@ -239,5 +239,5 @@ def shorten(term: Any, limit: int = 500) -> str:
     try:
         text = format_term(term)
     except (BridgeError, ValueError, TypeError, RecursionError):
-        text = object.__repr__(term) if isinstance(term, (Pid, Atom)) else repr(term)
+        text = object.__repr__(term) if isinstance(term, (Pid, Atom)) else text_of(term, repr)
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -521,3 +521,17 @@ def test_the_exit_codes_are_in_the_help(pyanoma: Command):
 
 def test_an_unknown_command(pyanoma: Command):
     assert pyanoma("launch").code == 2
+
+
+# -- push -------------------------------------------------------------------------------------
+
+
+def test_push_pyanoma_sup(pyanoma: Command, beam: Beam):
+    done = pyanoma("push", beam.name)
+    if not beam.release.compiler:
+        assert done.code == 1
+        assert "compiler" in done.error_line
+        return
+    assert (done.code, done.out) == (0, f"pyanoma_sup loaded into {beam.name}\n")
+    assert beam.eval("is_list(pyanoma_sup:module_info(exports))") is True
+    assert pyanoma("push", beam.name).out == f"pyanoma_sup is already in {beam.name}\n"

@@ -519,6 +519,26 @@ def test_a_peer_that_goes_before_it_answers_our_lock(node: Node) -> None:
     assert can_register(node)
 
 
+def test_what_was_asked_over_a_connection_that_has_ended_is_void(node: Node) -> None:
+    """As after a freeze: the question, the end of its connection and the next connection come all at once."""
+    with ScriptedPeer(node) as other, Member(node) as member:
+        tag = other.make_reference()
+        for request in (Atom("suspend"), Atom("resume")):
+            other.send_message(GNS, (Atom("system"), (other.pid, tag), request))
+            other.expect(op.DOP_SEND_SENDER)
+            if request is Atom("suspend"):
+                caller = (member.pid, member.make_reference())
+                member.tell((GEN_CALL, caller, (Atom("set_lock"), (GLOBAL, member.pid))))
+                member.close()
+                assert until(lambda: node.nodes() == [])
+                again = Member(node)
+        with again:
+            again.greeted()
+            assert again.call("global_name_server", Atom("get_protocol_version")) == 8
+            assert not node.global_names.tables.locks.is_set(GLOBAL)
+            assert can_register(node)
+
+
 def test_a_mute_peer_holds_nobody_up(node: Node, member: Member) -> None:
     member.greeted()
     assert can_register(node)

@@ -216,7 +216,7 @@ def test_a_guest_that_is_ended_while_it_receives(table, me):
         gevent.spawn_later(0.05, table.exit, guest, Atom("gone"))
         try:
             guest.receive()
-        except ProcessExit as error:
+        except ErlangExit as error:
             failures.append(error.reason)
 
     greenlet = gevent.spawn(receive)

@@ -1,0 +1,22 @@
+"""``pyanoma push``: load ``pyanoma_sup`` into a running BEAM."""
+
+from __future__ import annotations
+
+import click
+
+from pyanoma.client import connected
+from pyanoma.commands.options import cookie_option, node_argument, timeout_option
+
+
+@click.command()
+@node_argument
+@cookie_option
+@timeout_option()
+def push(node: str, cookie: str | None, timeout_s: float) -> None:
+    """Load the Erlang module pyanoma_sup into NODE, compiled there; nothing is written to its disk.
+
+    It has child specs that wait for a Python node that is down, and that start one.
+    """
+    with connected(node, cookie, timeout_s) as client:
+        loaded = client.push_pyanoma_sup(node)
+    click.echo(f"pyanoma_sup {'loaded into' if loaded else 'is already in'} {node}")
