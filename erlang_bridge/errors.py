@@ -240,6 +240,13 @@ class RemoteProtocolError(ProtocolError):
         self.signals = signals
 
 
+def shown_name(node_name: str) -> str:
+    """What somebody said its name is, for a line of the log: it may be anything, line breaks too."""
+    if not node_name:
+        return "an unnamed node"
+    return node_name if node_name.isprintable() else ascii(node_name)
+
+
 class HandshakeError(BridgeError):
     """A connection could not be set up.
 
@@ -250,7 +257,7 @@ class HandshakeError(BridgeError):
     def __init__(self, node_name: str, why: str) -> None:
         self.node_name = node_name
         self.why = why
-        super().__init__(f"cannot connect with {node_name or 'an unnamed node'}: {why}")
+        super().__init__(f"cannot connect with {shown_name(node_name)}: {why}")
 
 
 class BadCookie(HandshakeError):

@@ -1,37 +1,26 @@
-"""Nodes under test, in this process, registered with the run's own epmd."""
+"""Nodes under test, in this process, with the engines that tests start."""
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from erlang_bridge import Node
+from erlang_bridge.testing.plugin import NodeFactory
 from tests.servers import Counter, Crasher, Idle
-
-NodeFactory = Callable[..., Node]
 
 ENGINES = {"counter": Counter, "crasher": Crasher, "idle": Idle}
 
 
 @pytest.fixture
-def node_factory(epmd_port: int, beam_cookie: str) -> Iterator[NodeFactory]:
-    """Starts nodes; they stop with the test."""
-    started: list[Node] = []
+def node_factory(node_factory: NodeFactory) -> NodeFactory:
+    """Starts nodes that know `ENGINES`."""
 
     def start(name: str | None = None, **options: Any) -> Node:
-        options.setdefault("cookie", beam_cookie)
-        options.setdefault("epmd_port_number", epmd_port)
-        options.setdefault("engines", ENGINES)
-        node = Node(name or f"py_{secrets.token_hex(4)}@127.0.0.1", **options)
-        started.append(node)
-        return node
+        return node_factory(name, **{"engines": ENGINES, **options})
 
-    yield start
-    for node in started:
-        node.stop()
+    return start
 
 
 @pytest.fixture

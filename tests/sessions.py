@@ -18,6 +18,11 @@ PROMPTS: Final = {
     "erl": r"^(?:\(\S+@\S+\)\d+> |\s*\.\. )",
     "iex": r"^[\s\x08]*(?:iex|\.\.\.)\(\S+@\S+\)\d+> ",
 }
+NO_DAEMON: Final = {"ERL_AFLAGS": "-start_epmd false"}
+"""Environment in which a BEAM with a name leaves no epmd behind; there has to be one."""
+
+_OLD_PLACE: Final = re.compile(r", line (\d+)\)")
+"""How older releases of OTP name a line; the later ones, and our pages, write ``file.py:9)``."""
 _WORD: Final = re.compile(r"\w+|[^\w\s]")
 _RESULT: Final = re.compile(r"[%#]=> (.*)$")
 
@@ -72,7 +77,7 @@ class Session:
         """
         wanted = re.compile(pattern_of(text))
         deadline = monotonic() + timeout_s
-        while not wanted.search(self.terminal.text):
+        while not wanted.search(_OLD_PLACE.sub(r":\1)", self.terminal.text)):
             if monotonic() > deadline:
                 raise NotSeen(f"{self.command}: no\n{text}in\n{self.terminal.text}")
             gevent.sleep(0.01)

@@ -84,13 +84,13 @@ def challenge_digest(challenge: int, cookie: bytes) -> bytes:
 
 
 def is_node_name(name: str) -> bool:
-    """Whether `name` is a full node name: at most 255 characters, one ``@``, something before and after it.
+    """Whether `name` is a full node name: at most 255 printable characters, one ``@``, something before and after it.
 
     >>> [is_node_name(name) for name in ("a@h", "a", "@h", "a@", "a@b@c")]
     [True, False, False, False, False]
     """
     alive, _, host = name.partition("@")
-    return bool(alive and host) and "@" not in host and len(name) <= MAX_NODE_NAME_CHARACTERS and "\0" not in name
+    return bool(alive and host) and "@" not in host and len(name) <= MAX_NODE_NAME_CHARACTERS and name.isprintable()
 
 
 def encode_send_name(message: SendName) -> bytes:

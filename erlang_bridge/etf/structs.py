@@ -32,6 +32,8 @@ an `Enum`, a ``Literal``                           its values, checked
 `Any`, `object`                                    as it comes
 =================================================  =================================================================
 
+``nil`` passes for a field as a whole whatever its annotation: it is what Elixir puts into a field that has no default.
+
 A field whose name on the wire is no Python name says so: ``field(metadata={"name": "valid?"})``.
 """
 
@@ -100,7 +102,7 @@ class StructCodec:
         for atom, field in self._fields.items():
             item = getattr(value, field.name)
             to_term = conversions[atom].to_term
-            term[atom] = item if to_term is None else to_term(item)
+            term[atom] = item if to_term is None or item is None else to_term(item)
         return term
 
     def decode(self, term: dict[Any, Any], offset: int = 0) -> Any:
@@ -130,7 +132,8 @@ class StructCodec:
                 try:
                     item = conversion.from_term(item)
                 except Mismatch as mismatch:
-                    raise EtfStructError(self.name.name, atom.name, str(mismatch), offset) from None
+                    if item is not None:
+                        raise EtfStructError(self.name.name, atom.name, str(mismatch), offset) from None
             values[field.name] = item
         if self.exception and _EXCEPTION_KEY in term:
             known += 1

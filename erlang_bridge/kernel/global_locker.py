@@ -15,9 +15,9 @@ following   locks its partition, and answers ``lock_set`` true or false   true: 
 locked      has told the name server, which exchanges the names           cancel, at the end of the exchange: unlock
 ==========  ============================================================  =======================================
 
-Nothing here has a time limit: a node that goes, goes with its connection, and the name server then cancels. Both
-lockers give the lock the same requester (their two pids, sorted), so that neither keeps the other out of the nodes that
-both have to lock.
+A node that goes, goes with its connection, and the name server then cancels; only the wait for the other locker's
+answer has a limit, for the case that it waits for a third one. Both lockers give the lock the same requester (their two
+pids, sorted), so that neither keeps the other out of the nodes that both have to lock.
 
 Everyone locks the member with the greatest name first and asks nobody else if that fails.
 
@@ -50,6 +50,8 @@ GET_KNOWN: Final = Atom("get_known")
 
 FIRST_PAUSE_S: Final = 0.2
 """Before leading, where no other node is known yet."""
+LONGEST_WAIT_S: Final = 30.0
+"""For the other locker's answer; after that we unlock, and try again later. One that comes too late invites us."""
 
 # -- messages between the name server and its locker: objects, so that none of them can come from another node --
 
@@ -230,7 +232,10 @@ class Locker(GenServer):
             return
         locked = [self.node.name, candidate.node, *self._known]
         self._answer(candidate, True)
-        answer = self.receive(lambda message: _is_answer(message, candidate))
+        try:
+            answer = self.receive(lambda message: _is_answer(message, candidate), LONGEST_WAIT_S)
+        except TimeoutError:
+            answer = _NO_ANSWER
         if isinstance(answer, Cancel):
             self._finish(answer, lock_id, locked)
         elif _lock_set(answer).is_set:

@@ -52,6 +52,13 @@ class NodeDown:
 
 
 @dataclass(frozen=True, slots=True)
+class Met:
+    """To the name server: a member that we have been told of is connected."""
+
+    node: Atom
+
+
+@dataclass(frozen=True, slots=True)
 class NotSyncing:
     """To the name server: a node that somebody wanted to be in sync with cannot be reached."""
 
@@ -111,14 +118,21 @@ class Members:
     def meet(self, nodes: Iterable[Atom]) -> None:
         """Connect with members that we have been told of, and tell them that we have their names."""
         for name in nodes:
-            if name is not self._node.name:
-                self._connect(name, (gen.GEN_CAST, (IN_SYNC, self._node.name, True)), NodeDown(name))
+            if is_connected(self._node, name):
+                self.greet(name)
+            else:
+                self._connect(name, Met(name), NodeDown(name))
 
-    def _connect(self, name: Atom, greeting: Any, failed: Any) -> None:
-        if is_connected(self._node, name):
-            if greeting is not None:
-                self.send(name, greeting)
-            return
+    def greet(self, name: Atom) -> None:
+        """Tell a member that we have its names, which ends a session with it.
+
+        Not one that has left while we were connecting: names have to be exchanged with it again, and a session that
+        only one side takes for ended would keep both partitions locked.
+        """
+        if name in self.known:
+            self.cast(name, (IN_SYNC, self._node.name, True))
+
+    def _connect(self, name: Atom, connected: Any, failed: Any) -> None:
         node, server = self._node, self._server.process
 
         def connect() -> None:
@@ -128,8 +142,8 @@ class Members:
                 log.warning("global at node %s failed to connect to %s: %s", node.name, name, error)
                 server.deliver(failed)
             else:
-                if greeting is not None:
-                    server.table.emit_if_connected(server, (GLOBAL_NAME_SERVER, name), greeting)
+                if connected is not None:
+                    server.deliver(connected)
 
         server.table.add_body(connect)
 
@@ -181,7 +195,8 @@ class Members:
         nodes -= {self._node.name, *self.synced}
         self._waiting.append((caller, nodes))
         for name in list(nodes):
-            self._connect(name, None, NotSyncing(name))
+            if not is_connected(self._node, name):
+                self._connect(name, None, NotSyncing(name))
         self._answer_synced()
 
     def note_synced(self, name: Atom) -> None:

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from erlang_bridge.kernel.global_locker import Locker, LockIsSet, LockSet, Registrar, Transaction
-from erlang_bridge.kernel.global_members import OK, VERSION, Members, NodeDown, NodeUp, NotSyncing
+from erlang_bridge.kernel.global_members import OK, VERSION, Members, Met, NodeDown, NodeUp, NotSyncing
 from erlang_bridge.kernel.global_sessions import Exchanged, Resolution, Sessions
 from erlang_bridge.kernel.global_tables import GLOBAL, LockId, Names, Registered, Resolve, Tables
 from erlang_bridge.otp import gen
@@ -146,7 +146,8 @@ class GlobalNameServer(GenServer):
             case (Atom("in_sync"), Atom() as node, _):
                 sessions.in_sync(node)
             case (Atom("lock_set"), Pid() as locker, bool(is_set), _, my_tag):
-                if sessions.current(locker.node, my_tag) is not None:
+                # An invitation of no session is answered all the same: his partition is locked until it is.
+                if is_set or sessions.current(locker.node, my_tag) is not None:
                     self.send(self.locker, LockSet(locker, is_set, my_tag))
             case (Atom("lock_set"), Pid() as locker, bool(is_set), _):
                 self.send(self.locker, LockSet(locker, is_set, None))
@@ -172,6 +173,9 @@ class GlobalNameServer(GenServer):
                 if not message.hidden:
                     self._leave(node)
                     self._members.nodedown(node)
+            case Met(node=node):
+                if self._is_connected_still(node):
+                    self._members.greet(node)
             case NotSyncing(node=node):
                 self._members.not_syncing(node)
             case LockIsSet():

@@ -258,8 +258,7 @@ class Sessions:
             return
         members, his = self._members, session.resolution
         operations = session.our_operations + his.operations
-        his_nodes = versions(his.known)
-        members.meet(his_nodes)
+        his_nodes = {node: version for node, version in versions(his.known).items() if node is not self._node.name}
         extra = [(VSN, session.his_version), (LOCK, session.lock_id)]
         self._server.change(operations, his.external, extra)
         members.note_synced(session.node)
@@ -272,3 +271,4 @@ class Sessions:
         # Sent by the locker, so that nobody is unlocked before he has heard them.
         self._end(session, tell=False, announcements=tuple((node, (GEN_CAST, news)) for node in members.known))
         members.add(new_nodes)
+        members.meet(his_nodes)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from erlang_bridge.errors import BridgeError
+from erlang_bridge.errors import BridgeError, NoConnection
 from erlang_bridge.kernel import rpc
 from erlang_bridge.terms import Atom
 
@@ -47,8 +47,15 @@ class PeerReleases:
             process = self._node.table.current()
             text = rpc.call(process, node, "erlang", "system_info", [Atom("otp_release")], ASK_TIMEOUT_S)
             release = int("".join(chr(code) for code in text))
+        except NoConnection:
+            # Nothing is known of a connection that may follow this one.
+            self._answer(node, None)
+            return
         except (BridgeError, TypeError, ValueError):
             pass
         self._known[node] = release
+        self._answer(node, release)
+
+    def _answer(self, node: Atom, release: int | None) -> None:
         for answer in self._waiting.pop(node, ()):
             answer(release)

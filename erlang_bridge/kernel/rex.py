@@ -29,11 +29,9 @@ class Rex(GenServer):
         match request:
             case (Atom("call"), module, function, arguments, leader):
                 self._run(caller[0], leader, module, function, arguments, lambda value: self._reply(caller, value))
-                return NoReply(state)
             case (Atom("block_call"), module, function, arguments, leader):
                 self._reply(caller, self._apply(caller[0], leader, module, function, arguments, self._process))
-                return NoReply(state)
-        return None
+        return NoReply(state)
 
     def handle_cast(self, message: Any, state: Any) -> Any:
         match message:

@@ -147,7 +147,11 @@ def spawn(
     options = ([LINK] if link else []) + ([MONITOR] if monitor else [])
     mfa = (Atom(module), Atom(function), list(arguments))
     table.spawn_request(process, node, mfa, options, answer, reference=reference)
-    result = waiter.wait(timeout_s)
+    try:
+        result = waiter.wait(timeout_s)
+    finally:
+        # Nothing to abandon where the reply has come.
+        table.abandon_spawn(reference, process)
     description = f"spawn({node}, {module}:{function}/{len(arguments)})"
     if result is PENDING:
         raise CallTimeout(TIMEOUT, description)

@@ -34,8 +34,8 @@ def start(node: Any) -> Kernel:
     _keep_running(node, kernel, Atom("user"), group_leader.User, lambda: node.streams)
     node.table.default_group_leader = node.table.whereis(Atom("user"))
     _keep_running(node, kernel, Atom("logger_proxy"), LoggerProxy, lambda: None)
-    for name, server in (("net_kernel", NetKernel), ("rex", Rex)):
-        start_server(node.table, server, None, lambda answer: None, name=Atom(name))
+    _keep_running(node, kernel, Atom("net_kernel"), NetKernel, lambda: None)
+    _keep_running(node, kernel, Atom("rex"), Rex, lambda: None)
     keep_running = partial(_keep_running, node, kernel)
     node.global_names.start(keep_running)
     node.pg.start(keep_running)

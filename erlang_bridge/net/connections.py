@@ -29,6 +29,7 @@ from erlang_bridge.errors import (
     HandshakeError,
     LostToSimultaneous,
     MissingFlags,
+    shown_name,
 )
 from erlang_bridge.net.channel import Channel
 from erlang_bridge.net.dialler import open_socket
@@ -55,6 +56,7 @@ class Connections:
         on_up: called when a channel is up, before a signal of it is delivered or a queued one is sent.
         on_down: called exactly once for each channel that `get` gave out or that was up, with the reason; no more
             signals of it come after. In the hub, in the greenlet that dialled, or in the one that closed the channel.
+        is_behind: whether signals given to `on_signals` are still to be worked off; the next ones can wait then.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Connections:
         on_signals: Callable[[Channel, list[Signal]], None],
         on_up: Callable[[Channel], None],
         on_down: Callable[[Channel, str], None],
+        is_behind: Callable[[], bool] = lambda: False,
     ) -> None:
         self.identity = identity
         self._own = identity
@@ -76,6 +79,7 @@ class Connections:
         self._on_signals = on_signals
         self._on_up = on_up
         self._on_down = on_down
+        self._is_behind = is_behind
         self._hub = gevent.get_hub()
         self._buffer = memoryview(bytearray(options.read_size))
         self._channels: dict[Atom, Channel] = {}
@@ -182,6 +186,7 @@ class Connections:
             buffer=self._buffer,
             on_signals=self._on_signals,
             on_closed=self._channel_closed,
+            is_behind=self._is_behind,
         )
         return channel
 
@@ -394,7 +399,7 @@ class Connections:
         handshake = handshaking.handshake
         name = handshake.peer_name
         level = logging.DEBUG if isinstance(error, OwnAttemptWins) else logging.WARNING
-        logger.log(level, "connection attempt from %s rejected: %s", name or "an unnamed node", error)
+        logger.log(level, "connection attempt from %s rejected: %s", shown_name(name), error)
         if isinstance(handshake, OtherStarted) and handshake.wants_name:
             self._names.release(name)
         elif is_node_name(name):

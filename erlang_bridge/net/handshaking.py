@@ -10,7 +10,7 @@ from typing import Any, Final
 from gevent.event import Event
 
 from erlang_bridge.dist.handshake import Handshake, State
-from erlang_bridge.errors import BridgeError, HandshakeError, HandshakeTimeout, RemoteProtocolError
+from erlang_bridge.errors import BridgeError, HandshakeError, HandshakeTimeout, RemoteProtocolError, shown_name
 
 logger = logging.getLogger("erlang_bridge.net")
 
@@ -121,7 +121,7 @@ class Handshaking:
         except BridgeError as error:
             self.fail(error)
         except Exception as error:
-            logger.exception("a handshake with %s went wrong", self.handshake.peer_name or "an unnamed node")
+            logger.exception("a handshake with %s went wrong", shown_name(self.handshake.peer_name))
             self.fail(HandshakeError(self.handshake.peer_name, f"an error of this node: {error!r}"))
 
     def _stop(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
+import gevent
 import greenlet
 from gevent.event import Event
 
@@ -30,6 +31,7 @@ from erlang_bridge.net.epmd_registration import EpmdRegistration
 from erlang_bridge.net.epmd_server import epmd_addresses
 from erlang_bridge.net.options import NetOptions
 from erlang_bridge.node.dispatch import Dispatcher
+from erlang_bridge.node.shutdown import stop_trees
 from erlang_bridge.otp import gen
 from erlang_bridge.otp.gen_server import GenServer, wait_started
 from erlang_bridge.otp.own import OwnProcess
@@ -94,6 +96,7 @@ class Node:
         self._on_nodeup: list[Callable[[Atom, bool], None]] = []
         self._on_nodedown: list[Callable[[Atom, bool, str], None]] = []
         self._stopped = False
+        self._may_dial = True
         self._stopped_event = Event()
         self.registration: EpmdRegistration | None = None
         flags = OFFERED_HIDDEN if self.hidden else OFFERED_VISIBLE
@@ -105,6 +108,7 @@ class Node:
             on_signals=self._on_signals,
             on_up=self._on_up,
             on_down=self._on_down,
+            is_behind=lambda: bool(self.table.scheduler.ready),
         )
         try:
             creation = self._register(parsed.alive, listen, embedded_epmd)
@@ -167,19 +171,35 @@ class Node:
         """
         return bool(self._stopped_event.wait(timeout_s))
 
-    def stop(self) -> None:
+    def stop(self, timeout_s: float = 30.0) -> None:
         """End all processes, then the connections. Processes under a supervisor are shut down in order first.
 
-        Whoever is linked with a process here, or monitors one, hears ``shutdown`` from it.
+        Whoever is linked with a process here, or monitors one, hears ``shutdown`` from it. Returns when the node has
+        stopped; at once in the hub, and in a process of the node, which may end with it.
+
+        Args:
+            timeout_s: for the supervisors all together. Each child has its own, shorter time.
         """
-        if self._stopped:
-            return
-        self._stopped = True
-        services.stop(self)
-        self.table.close(SHUTDOWN)
-        # Closing a channel writes what the ends of the processes have queued.
-        self._close_network()
-        self._stopped_event.set()
+        is_first, self._stopped = not self._stopped, True
+        if self.table.scheduler.in_hub() or self.table.current() is not None:
+            # The hub must not block, and a process may be ended by the very tree that it would wait for.
+            if is_first:
+                gevent.spawn(self._stop, timeout_s)
+        elif is_first:
+            self._stop(timeout_s)
+        else:
+            self._stopped_event.wait()
+
+    def _stop(self, timeout_s: float) -> None:
+        try:
+            stop_trees(self.table, timeout_s)
+        finally:
+            self._may_dial = False
+            services.stop(self)
+            self.table.close(SHUTDOWN)
+            # Closing a channel writes what the ends of the processes have queued.
+            self._close_network()
+            self._stopped_event.set()
 
     def _close_network(self) -> None:
         self.connections.close()
@@ -225,7 +245,8 @@ class Node:
         own = OwnProcess()
         process = self.table.add_body(lambda: function(own, *arguments))
         own._process = process
-        process.initial_call = (function.__module__, function.__qualname__, len(arguments) + 1)
+        name = getattr(function, "__qualname__", type(function).__qualname__)
+        process.initial_call = (str(function.__module__), name, len(arguments) + 1)
         parent = self.table.current()
         if parent is not None:
             process.parent = parent.pid
@@ -270,6 +291,7 @@ class Node:
         """``exit(Pid, Reason)``."""
         with self._caller() as process:
             self.table.send_exit(process.pid, pid, reason)
+            process.check_alive()
 
     def rpc(
         self, node: str | Atom, module: str, function: str, arguments: Iterable[Any] = (), timeout_s: float | None = 5.0
@@ -421,8 +443,7 @@ class Node:
     # -- between the network and the processes --------------------------------------------------
 
     def _emit(self, node: Atom, control: tuple[Any, ...], payload: Any, connect: bool) -> bool:
-        if self._stopped:
-            connect = False
+        connect = connect and self._may_dial
         channel = self.connections.get(node) if connect else self.connections.peek(node)
         if channel is None:
             return False
@@ -437,7 +458,7 @@ class Node:
         hidden = channel.peer is None or channel.peer.hidden
         log.info("node %s is up%s", channel.node, " (hidden)" if hidden else "")
         for function in list(self._on_nodeup):
-            function(channel.node, hidden)
+            _tell(function, channel.node, hidden)
 
     def _on_down(self, channel: Channel, reason: str) -> None:
         if not hasattr(self, "table"):
@@ -450,7 +471,7 @@ class Node:
         self.table.on_node_down(channel.node)
         if was_up:
             for function in list(self._on_nodedown):
-                function(channel.node, hidden, reason)
+                _tell(function, channel.node, hidden, reason)
 
     def _cookie_for(self, node_name: str) -> bytes:
         return self._cookies.get(node_name, self._cookie)
@@ -479,6 +500,14 @@ class _Caller:
     ) -> None:
         if self._guest is not None:
             self._table.exit(self._guest, NORMAL)
+
+
+def _tell(function: Callable[..., None], *arguments: Any) -> None:
+    """Call one of those that want to hear of connections: what it raises must not keep the others from hearing."""
+    try:
+        function(*arguments)
+    except Exception:
+        log.exception("a function told of a node that came or went has raised")
 
 
 def _atom(name: str | Atom) -> Atom:

@@ -274,7 +274,7 @@ class GenServer(OwnProcess):
         failure = self._run_terminate(result.reason)
         try:
             gen.reply(self._process, self._process.table, caller, result.reply)
-        except Exception as error:  # noqa: BLE001  # the reply may have no term, or its conversion may raise
+        except Exception as error:  # the reply may have no term, or its conversion may raise
             failure = failure or (reports.exit_reason(error), error)
         if failure is not None:
             self._die(failure[0], message, failure[1])

@@ -25,7 +25,7 @@ def readable(value: Any) -> Any:
         return value
     try:
         return _projected(value, MAX_DEPTH)
-    except Exception:  # noqa: BLE001  # properties and iterators of anybody's classes
+    except Exception:  # properties and iterators of anybody's classes
         return _text(value)
 
 
@@ -33,14 +33,14 @@ def text_of(value: Any, convert: Callable[[Any], str] = str) -> str:
     """``str(value)`` (or ``repr``), also where the value's own method raises."""
     try:
         return convert(value)
-    except Exception:  # noqa: BLE001  # whatever it is
+    except Exception:  # whatever it is
         return object.__repr__(value)
 
 
 def _has_term(value: Any) -> bool:
     try:
         encode_term(value)
-    except Exception:  # noqa: BLE001  # a conversion of the user's own may raise anything
+    except Exception:  # a conversion of the user's own may raise anything
         return False
     return True
 

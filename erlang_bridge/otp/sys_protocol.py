@@ -8,6 +8,7 @@ Source: OTP ``lib/stdlib/src/sys.erl``; ``gen_server.erl``, the ``system_*`` exp
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from pathlib import Path
@@ -202,7 +203,7 @@ def _debug(server: GenServer, command: Any) -> Any:
         case (Atom("log"), True):
             system.log = deque(system.log or (), maxlen=DEFAULT_LOG_SIZE)
         case (Atom("log"), (True, int(size))) if size > 0:
-            system.log = deque(system.log or (), maxlen=size)
+            system.log = deque(system.log or (), maxlen=min(size, sys.maxsize))
         case (Atom("log"), False):
             system.log = None
         case (Atom("log"), Atom("get")):

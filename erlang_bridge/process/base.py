@@ -117,12 +117,9 @@ class TableBase:
             refused = EtfEncodeError("", None, f"its conversion raised {type(error).__name__}")
             self.emit(node, control, self.substitute_reason(reason, refused), False)
 
-    def _take_back_monitor(
-        self, node: Atom, process: Process, reference: Reference, result: Any, flags: int = 0
-    ) -> None:
+    def _take_back_monitor(self, node: Atom, process: Process, reference: Reference, target: Pid) -> None:
         """Undo a monitor that a spawn reply has brought and that nobody wants any more."""
-        if type(result) is Pid:
-            self.emit(node, (op.DOP_DEMONITOR_P, process.pid, result, reference), NO_PAYLOAD, False)
+        self.emit(node, (op.DOP_DEMONITOR_P, process.pid, target, reference), NO_PAYLOAD, False)
 
     def exit(self, process: Process, reason: Any) -> None:
         """End a process; see `ProcessTable.exit`."""

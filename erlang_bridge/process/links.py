@@ -10,7 +10,7 @@ from typing import Any, Final
 from erlang_bridge.etf import NO_PAYLOAD
 from erlang_bridge.etf import opcodes as op
 from erlang_bridge.process.base import TableBase
-from erlang_bridge.process.exit_rules import NOPROC, Outcome, receive_exit_signal
+from erlang_bridge.process.exit_rules import NOCONNECTION, NOPROC, Outcome, receive_exit_signal
 from erlang_bridge.process.process import DEAD, LINKED, Process
 from erlang_bridge.terms import Atom, Pid
 
@@ -39,7 +39,8 @@ class Links(TableBase):
         else:
             _links(process)[to] = LINKED
             self._remote(to.node).links[(process.pid, to)] = process
-            self.emit(to.node, (op.DOP_LINK, process.pid, to), NO_PAYLOAD, True)
+            if not self.emit(to.node, (op.DOP_LINK, process.pid, to), NO_PAYLOAD, True):
+                self.on_exit_signal(process, to, NOCONNECTION, link=True)
 
     def unlink(self, process: Process, to: Pid) -> None:
         """Undo a link. After it, no exit signal of `to` reaches `process`."""

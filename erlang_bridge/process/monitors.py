@@ -10,7 +10,7 @@ from typing import Any, Final
 from erlang_bridge.etf import NO_PAYLOAD
 from erlang_bridge.etf import opcodes as op
 from erlang_bridge.process.base import TableBase
-from erlang_bridge.process.exit_rules import NOPROC
+from erlang_bridge.process.exit_rules import NOCONNECTION, NOPROC
 from erlang_bridge.process.process import Process
 from erlang_bridge.process.records import DOWN, Alias, Monitor
 from erlang_bridge.terms import Atom, ImproperList, Pid, Reference
@@ -123,7 +123,8 @@ class Monitors(TableBase):
         else:
             self._remote(node).monitors[reference] = entry
             to = target if type(target) is Pid else target[0]
-            self.emit(node, (op.DOP_MONITOR_P, process.pid, to, reference), NO_PAYLOAD, True)
+            if not self.emit(node, (op.DOP_MONITOR_P, process.pid, to, reference), NO_PAYLOAD, True):
+                self.on_monitor_exit(node, reference, NOCONNECTION)
         return reference
 
     def demonitor(self, reference: Reference, process: Process | None = None) -> bool:

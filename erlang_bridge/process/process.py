@@ -267,7 +267,7 @@ class GuestProcess(Process):
         self.waiting = False
 
     def wait(self) -> None:
-        """As `Process.wait`. Raises `ErlangExit` if it was ended meanwhile: the greenlet is no process that must die."""
+        """As `Process.wait`; raises `ErlangExit` where it was ended meanwhile: the greenlet is none that has to die."""
         self.waiting = True
         try:
             super().wait()

@@ -63,7 +63,8 @@ class Scheduler:
         self._idle: list[Worker] = []
         self._scheduled = False
         self._again: Any = None
-        self._closed = False
+        self.closed = False
+        """True once nothing gets a turn any more."""
 
     def enqueue(self, runnable: Any) -> None:
         """Have `runnable` run soon. It must not stand in the queue already."""
@@ -71,11 +72,6 @@ class Scheduler:
         if not self._scheduled:
             self._scheduled = True
             self.hub.loop.run_callback(self._drain)
-
-    @property
-    def closed(self) -> bool:
-        """True once nothing gets a turn any more."""
-        return self._closed
 
     def in_hub(self) -> bool:
         """True where nothing may block: in the hub itself."""
@@ -93,7 +89,7 @@ class Scheduler:
                     ready.popleft()
                     self.budget -= 1
                     runnable.resume()
-                elif self._closed:
+                elif self.closed:
                     ready.popleft()
                 else:
                     worker = idle.pop() if idle else Worker(self._work, self.hub)
@@ -107,7 +103,7 @@ class Scheduler:
     def _go_on(self) -> None:
         if not self.ready:
             self._scheduled = False
-        elif self._closed:
+        elif self.closed:
             self.hub.loop.run_callback(self._drain)
         else:
             # A timer of 0 s, not run_callback: the loop polls sockets and other timers before it fires.
@@ -120,15 +116,18 @@ class Scheduler:
         ready = self.ready
         idle = self._idle
         switch_to_hub = self.hub.switch
-        while not self._closed:
+        while not self.closed:
             turns = 0
             while ready and self.budget > 0 and not ready[0].needs_greenlet and turns < TURNS_PER_SWITCH:
                 turns += 1
                 self.budget -= ready.popleft().run_turn(me)
+                if me.gr_context is not None:
+                    # Context variables that one process has set are not for the next one.
+                    me.gr_context = None
                 if not turns % TURNS_PER_LOOK and time.monotonic() > self.deadline:
                     break
             self.turns += turns
-            if len(idle) >= IDLE_WORKERS or self._closed:
+            if len(idle) >= IDLE_WORKERS or self.closed:
                 return
             idle.append(me)
             try:
@@ -138,7 +137,7 @@ class Scheduler:
 
     def close(self) -> None:
         """Give no more turns; parked workers end. Who waits for something is still resumed when it comes."""
-        self._closed = True
+        self.closed = True
         waiting = [runnable for runnable in self.ready if runnable.needs_greenlet]
         self.ready.clear()
         self.ready.extend(waiting)

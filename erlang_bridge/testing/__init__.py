@@ -13,6 +13,7 @@ from erlang_bridge.testing.beams import (
 from erlang_bridge.testing.elixir import Elixir, ElixirRelease, find_elixir
 from erlang_bridge.testing.epmd import Epmd
 from erlang_bridge.testing.modules import INIT_ANSWER, compile_erlang
+from erlang_bridge.testing.peers import PeerFailure, ScriptedPeer
 from erlang_bridge.testing.programs import Program, free_port
 from erlang_bridge.testing.releases import BeamRelease, NoBeam, find_releases
 from erlang_bridge.testing.terminal import NotSeen, Terminal
@@ -30,9 +31,11 @@ __all__ = [
     "MalformedSource",
     "NoBeam",
     "NotSeen",
+    "PeerFailure",
     "Pending",
     "ProcessDied",
     "Program",
+    "ScriptedPeer",
     "Shell",
     "Terminal",
     "compile_erlang",

@@ -15,6 +15,8 @@ Fixtures:
     epmd_port       where the real epmd of this run listens; the node under test registers there to meet the BEAMs.
     unused_epmd_port  a port at which no epmd answers.
     beam_cookie     the cookie of all these nodes.
+    node_factory    starts Python nodes that meet these BEAMs: ``node_factory(engines={...})``. They stop with the test.
+    peer_factory    connects peers in memory with a Python node: ``peer_factory(node)``, see `ScriptedPeer`.
     compile_erlang  object code of an Erlang module given as text, for `Beam.load_module`.
     rng             `random.Random` of the run's seed (``--seed``).
 
@@ -29,7 +31,7 @@ import os
 import random
 import secrets
 from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -37,12 +39,16 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
+    from erlang_bridge import Node
     from erlang_bridge.testing.beams import Beam
     from erlang_bridge.testing.elixir import Elixir, ElixirRelease
+    from erlang_bridge.testing.peers import ScriptedPeer
     from erlang_bridge.testing.releases import BeamRelease
 
 BeamFactory = Callable[..., "Beam"]
 ElixirFactory = Callable[..., "Elixir"]
+NodeFactory = Callable[..., "Node"]
+PeerFactory = Callable[..., "ScriptedPeer"]
 
 _BEAM_FIXTURE: Final = "beam_release"
 _ELIXIR_FIXTURE: Final = "elixir_release"
@@ -312,6 +318,39 @@ def elixir_factory(
 def elixir(elixir_factory: ElixirFactory) -> Elixir:
     """A running Elixir node that only this test uses."""
     return elixir_factory()
+
+
+@pytest.fixture
+def node_factory(request: pytest.FixtureRequest) -> Iterator[NodeFactory]:
+    """Starts Python nodes that stop with the test: ``node_factory(name=None, **options)``, the arguments of `Node`.
+
+    ``cookie`` and ``epmd_port_number`` have those of the run's BEAMs as defaults; a node with ``listen=False`` needs
+    no BEAM and no epmd.
+    """
+    from erlang_bridge import Node
+
+    started: list[Node] = []
+
+    def start(name: str | None = None, **options: Any) -> Node:
+        if options.get("listen", True):
+            options.setdefault("epmd_port_number", request.getfixturevalue("epmd_port"))
+        options.setdefault("cookie", request.getfixturevalue("beam_cookie"))
+        node = Node(name or f"py_{secrets.token_hex(4)}@127.0.0.1", **options)
+        started.append(node)
+        return node
+
+    yield start
+    for node in started:
+        node.stop()
+
+
+@pytest.fixture
+def peer_factory() -> Iterator[PeerFactory]:
+    """Connects peers in memory that go with the test: ``peer_factory(node, **options)``, those of `ScriptedPeer`."""
+    from erlang_bridge.testing.peers import ScriptedPeer
+
+    with ExitStack() as peers:
+        yield lambda node, **options: peers.enter_context(ScriptedPeer(node, **options))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from erlang_bridge.testing.epmd import Epmd
 from erlang_bridge.testing.programs import free_port
 from erlang_bridge.testing.releases import BeamRelease
 from tests.pages import ROOT, Block, Page
-from tests.sessions import Session, interpreter, path_with
+from tests.sessions import NO_DAEMON, Session, interpreter, path_with
 
 TUTORIAL = Page("docs/tutorial.md")
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
@@ -66,7 +66,7 @@ def epmd(beam_releases: list[BeamRelease], tmp_path: Path) -> Iterator[Epmd]:
 @pytest.mark.timeout(180)
 def test_tutorial(elixir_release: ElixirRelease, epmd: Epmd, tmp_path: Path) -> None:
     programs = path_with(interpreter(), elixir_release.elixir.parent, elixir_release.beam.erl.parent)
-    environment = {"PATH": programs, "ERL_EPMD_PORT": str(epmd.port), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {"PATH": programs, "ERL_EPMD_PORT": str(epmd.port), "PYTHONDONTWRITEBYTECODE": "1", **NO_DAEMON}
     with ExitStack() as stack:
         reader = Reader(tmp_path, environment, stack)
         for block in TUTORIAL.blocks:

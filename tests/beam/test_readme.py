@@ -16,7 +16,7 @@ from erlang_bridge import Atom
 from erlang_bridge.testing.elixir import Elixir, ElixirRelease
 from tests.fix_node import NodeFactory
 from tests.pages import ROOT, Page
-from tests.sessions import Session, path_with
+from tests.sessions import NO_DAEMON, Session, path_with
 
 PAGE = Page("README.md")
 QUICKSTART = "Quickstart"
@@ -47,7 +47,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def terminal_environment(installed: Path, unused_epmd_port: int) -> dict[str, str]:
     """Of a user of this machine, where no epmd runs yet; another run has another."""
-    return {"PATH": path_with(installed), "ERL_EPMD_PORT": str(unused_epmd_port)}
+    return {"PATH": path_with(installed), "ERL_EPMD_PORT": str(unused_epmd_port), **NO_DAEMON}
 
 
 @pytest.fixture
@@ -94,22 +94,28 @@ def test_quickstart(
 
 @pytest.mark.timeout(300)
 @pytest.mark.slow
-def test_command_line(terminal_environment: dict[str, str], tmp_path: Path) -> None:
+def test_command_line(
+    elixir_release: ElixirRelease, installed: Path, terminal_environment: dict[str, str], tmp_path: Path
+) -> None:
     (tmp_path / "counter.py").write_text(COUNTER)
     (block,) = PAGE.blocks_in("sh", COMMANDS)
-    start, ping, call, ps, doctor = block.text.splitlines()
-    expected = {
-        ping: "pong py@127.0.0.1: ...",
-        call: "0",
-        ps: "...ticker...",
-        doctor: "...epmd...",
+    start, *others = block.text.splitlines()
+    printed = {
+        "ping": "pong py@127.0.0.1: ...",
+        "call": "0",
+        "ps": "...ticker...",
+        "push": "...pyanoma_sup...beam@127.0.0.1...",
+        "doctor": "...epmd...",
     }
-    with Session(start, tmp_path, terminal_environment) as started:
+    assert [command.split()[:2] for command in others] == [["pyanoma", name] for name in printed]
+    environment = {**terminal_environment, "PATH": path_with(elixir_release.elixir.parent, installed)}
+    with Session(start, tmp_path, environment) as started:
         started.expect("READY ...py@127.0.0.1...", 20)
-        for command, text in expected.items():
-            with Session(command, tmp_path, terminal_environment) as session:
-                assert session.run() == 0, f"{command}:\n{session.terminal.text}"
-                session.expect(text)
+        with Session(IEX, tmp_path, environment):
+            for command in others:
+                with Session(command, tmp_path, environment) as session:
+                    assert session.run() == 0, f"{command}:\n{session.terminal.text}"
+                    session.expect(printed[command.split()[1]])
 
 
 def test_the_child_spec_of_the_introduction_is_that_of_the_quickstart(elixir: Elixir) -> None:

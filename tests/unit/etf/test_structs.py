@@ -350,3 +350,15 @@ def test_a_bad_struct_costs_its_message_only():
     assert [signal[0] for signal in signals] == [-1, 22]
     assert isinstance(signals[0][2], EtfStructError)
     assert signals[1][2] == Leaf("good")
+
+
+def test_nil_passes_for_any_field():
+    @struct("Elixir.Tests.Unset", into=(table := {}))
+    @dataclass
+    class Unset:
+        name: str
+        count: int
+        tags: set[bytes]
+
+    value = Unset(None, None, None)
+    assert decode(encode(value), structs=table) == value

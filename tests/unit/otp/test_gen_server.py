@@ -170,7 +170,7 @@ def test_unencodable_stop_reply_runs_terminate_once(me):
         def terminate(self, reason, state):
             ends.append(reason)
 
-    answer, pid = wait_started(table, Stopping, None)
+    _, pid = wait_started(table, Stopping, None)
     stranger = Pid(Atom("other@memory"), 1, 0, 1)
     table.send(None, pid, (gen.GEN_CALL, (stranger, Atom("tag")), OK))
     assert until(lambda: table.find(pid) is None, 1)

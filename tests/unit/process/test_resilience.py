@@ -6,6 +6,7 @@ import gc
 import time
 import weakref
 from collections.abc import Iterator
+from contextvars import ContextVar
 
 import gevent
 import pytest
@@ -23,6 +24,7 @@ OK = Atom("ok")
 KILL = Atom("kill")
 NORMAL = Atom("normal")
 SHUTDOWN = Atom("shutdown")
+VARIABLE: ContextVar = ContextVar("VARIABLE", default=None)
 
 
 @pytest.fixture
@@ -273,3 +275,14 @@ def test_nothing_of_the_dead_is_kept(table, me):
     gc.collect()
     assert kept() is None
     assert not me.monitored_by
+
+
+def test_context_variables_of_one_process_are_not_those_of_the_next(table, me):
+    class Careless(GenServer):
+        def handle_call(self, request, caller, state):
+            seen = VARIABLE.get()
+            VARIABLE.set(request)
+            return Reply(seen, state)
+
+    pids = [start(table, server=Careless) for _ in range(3)]
+    assert [gen.call(me, pid, number) for number, pid in enumerate(pids)] == [None, None, None]
