@@ -84,7 +84,8 @@ class DistConnection:
         A packet under way is kept in pieces and joined once, whatever its length says it will be.
 
         Raises:
-            RemoteProtocolError: the connection has to be closed.
+            RemoteProtocolError: the connection has to be closed, after the `signals` of the error have been delivered:
+                they came before what broke it.
         """
         if self._wanted:
             self._chunks.append(data)
@@ -93,8 +94,12 @@ class DistConnection:
                 return []
             data = b"".join(self._chunks)
             self._chunks.clear()
-        signals, end = cut_signals(data, 0, self._limits.max_packet_size)
-        self._keep(data, end)
+        signals: Sequence[Signal] = ()
+        try:
+            signals, end = cut_signals(data, 0, self._limits.max_packet_size)
+            self._keep(data, end)
+        except RemoteProtocolError as error:
+            raise RemoteProtocolError(str(error), self._checked(signals or error.signals)) from None
         self.packets_in += len(signals)
         for signal in signals:
             if signal[0] not in PLAIN_SENDS:
@@ -150,8 +155,15 @@ class DistConnection:
                 )
             self._wanted += length
 
-    def _checked(self, signals: list[Signal]) -> list[Signal]:
+    def _checked(self, signals: Sequence[Signal]) -> list[Signal]:
         checked: list[Signal] = []
+        try:
+            self._check(signals, checked)
+        except RemoteProtocolError as error:
+            raise RemoteProtocolError(str(error), checked) from None
+        return checked
+
+    def _check(self, signals: Sequence[Signal], checked: list[Signal]) -> None:
         for operation, control, payload in signals:
             if operation == TICK:
                 continue
@@ -167,7 +179,6 @@ class DistConnection:
                 checked.append(complete)
             elif len(self._rejected) < _MAX_REJECTED:
                 self._rejected.append(_shown(complete[1]))
-        return checked
 
 
 def _shown(control: Control) -> str:

@@ -310,19 +310,24 @@ class Channel:
             signals = connection.receive_data(data)
         except RemoteProtocolError as error:
             logger.error("closing the connection with %s, which broke the protocol: %s", self.node.name, error)
+            self._deliver(list(error.signals))
             self.close("protocol_error")
             return
         if connection.packets_in != packets_before:
             self._last_heard = monotonic()
         for description in connection.take_rejected():
             logger.warning("dropped a signal from %s that makes no sense: %s", self.node.name, description)
-        self._put_off = len(signals) // _SIGNALS_A_TURN
-        if signals:
-            try:
-                self._on_signals(self, signals)
-            except Exception:
-                logger.exception("closing the connection with %s: its signals could not be handled", self.node.name)
-                self.close("internal_error")
+        self._put_off = 0 * len(signals) // _SIGNALS_A_TURN
+        self._deliver(signals)
+
+    def _deliver(self, signals: list[Signal]) -> None:
+        if not signals:
+            return
+        try:
+            self._on_signals(self, signals)
+        except Exception:
+            logger.exception("closing the connection with %s: its signals could not be handled", self.node.name)
+            self.close("internal_error")
 
     # -- life ---------------------------------------------------------------------------------
 

@@ -251,10 +251,14 @@ def test_while_we_hold_the_lock_an_invitation_is_refused(node: Node, member: Mem
 
 def test_an_invitation_of_no_session_is_refused_without_a_tag(node: Node, member: Member) -> None:
     member.greeted()
+    refusal = (Atom("lock_set"), member.node_locker, False, [])
     member.cast((Atom("lock_set"), member.locker, True, []))
-    to, message = member.expect(op.DOP_SEND_SENDER)
-    assert to == member.locker
-    assert message == (Atom("lock_set"), member.node_locker, False, [])
+    assert member.expect(op.DOP_SEND_SENDER) == (member.locker, refusal)
+    member.cast((Atom("lock_set"), member.locker, True, [], member.node_tag))
+    assert member.expect(op.DOP_SEND_SENDER) == (member.locker, refusal)
+    member.greet()
+    member.cast((Atom("lock_set"), member.locker, True, [], member.node_tag - 1))
+    assert member.expect(op.DOP_SEND_SENDER) == (member.locker, refusal)
 
 
 def test_our_locks_have_to_be_asked_of_a_member(node: Node, member: Member) -> None:

@@ -292,6 +292,13 @@ def test_broken_frames_cost_that_connection_only(node: Node, peer: ScriptedPeer,
         assert other.call(counter, Atom("read")) == 0
 
 
+def test_what_came_before_a_broken_frame_is_delivered(node: Node, peer: ScriptedPeer, counter: Pid) -> None:
+    add = (Atom("$gen_cast"), (Atom("add"), 3))
+    peer.send_packet(encode_signal((op.DOP_SEND_SENDER, peer.pid, counter), add) + b"\x00\x00\x00\x03abc")
+    peer.expect_closed()
+    assert node.call(counter, Atom("read")) == 3
+
+
 def test_signals_in_the_name_of_a_third_node_are_dropped(node: Node, peer: ScriptedPeer, counter: Pid) -> None:
     stranger = Pid(Atom("third@memory"), 1, 0, 5)
     peer.send_packet(encode_signal((op.DOP_LINK, stranger, counter)))
