@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
 
 class _Brief(reprlib.Repr):
@@ -369,7 +369,10 @@ class ErlangException(BridgeError):
         super().__init__(reason)
 
     def __str__(self) -> str:
-        return f"{self.reason}"
+        return _shown(self.reason)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({brief(self.reason, 500)})"
 
 
 class ErlangError(ErlangException):
@@ -408,12 +411,20 @@ class ErlangExit(ErlangException):
             ErlangExit.by_reason[reason_name] = cls
 
     def __str__(self) -> str:
-        explained = self.shown or f"{self.reason}"
+        explained = self.shown or _shown(self.reason)
         if self.hint:
             explained += f" ({self.hint})"
         return f"{self.call}: {explained}" if self.call else explained
 
-    hint: ClassVar[str] = ""
+    hint: str = ""
+    """What the reason means, in words."""
+
+    def because(self, failure: BaseException | None) -> Self:
+        """The same, with what lies behind it as cause and hint; unchanged for None."""
+        if failure is not None:
+            self.__cause__ = failure
+            self.hint = str(failure)
+        return self
 
 
 class NoProcess(ErlangExit, reason_name="noproc"):
@@ -429,7 +440,10 @@ class CallTimeout(ErlangExit, reason_name="timeout"):
 
 
 class NoConnection(ErlangExit, reason_name="noconnection"):
-    """The node called cannot be reached, or the connection was lost during the call."""
+    """The node called cannot be reached, or the connection was lost during the call.
+
+    Where no connection could be set up, the cause says why: `BadCookie`, `NodeNotRegistered`, `MissingFlags`, ...
+    """
 
     hint = "the node is down or cannot be reached"
 
@@ -438,6 +452,12 @@ class CallingSelf(ErlangExit, reason_name="calling_self"):
     """A process called itself and would have waited for ever."""
 
     hint = "a process must not call itself"
+
+
+def _shown(reason: Any) -> str:
+    # An atom reads best as its name; anything else is shown as far as a line takes it, however deep it is.
+    name = getattr(reason, "name", None)
+    return name if isinstance(name, str) else brief(reason, 500)
 
 
 def exit_for(reason: Any, call: str = "", shown: str = "") -> ErlangExit:

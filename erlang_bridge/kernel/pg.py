@@ -33,6 +33,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
+from erlang_bridge import etf
 from erlang_bridge.kernel.multi_call import calling_process, is_connected
 from erlang_bridge.otp import gen
 from erlang_bridge.otp.gen_server import GenServer
@@ -141,7 +142,7 @@ class Scope(GenServer):
         """Local process to its monitor, and how often it is a member of anything."""
         self._scope_monitors: dict[Reference, Pid] = {}
         self._group_monitors: dict[Reference, tuple[Pid, Any]] = {}
-        for name in self.node.nodes():
+        for name in self.node.nodes("connected" if self.node.hidden else "visible"):
             self._seek(_Seek(Atom(name), FIRST_RETRY_S))
 
     def format_status(self, status: dict[str, Any]) -> dict[str, Any]:
@@ -355,7 +356,9 @@ class ProcessGroups:
             NoProcess: the scope has not been started here.
             EtfEncodeError: the group has no term.
         """
-        self._call(scope, (Atom("join_local"), _term(group), self._ours(pids)))
+        group = _term(group)
+        etf.encode(group)
+        self._call(scope, (Atom("join_local"), group, self._ours(pids)))
 
     def leave(self, group: Any, pids: Pid | Iterable[Pid], scope: str | Atom = DEFAULT_SCOPE) -> bool:
         """Take processes of this node out, each of them once. False: none of them was in."""
@@ -444,8 +447,8 @@ class ProcessGroups:
         self.start_scope(DEFAULT_SCOPE)
 
     def _on_nodeup(self, node: Atom, hidden: bool) -> None:
-        # A hidden node looks for us if it wants to.
-        if hidden:
+        # Who is hidden looks for the others if it wants to.
+        if hidden and not self._node.hidden:
             return
         for scope in self._scopes:
             server = self._node.table.names.get(scope)

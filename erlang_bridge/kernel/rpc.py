@@ -82,7 +82,7 @@ def call(
         raise CallTimeout(TIMEOUT, description)
     kind, reason = outcome
     if reason is NOCONNECTION:
-        raise NoConnection(NOCONNECTION, description)
+        raise NoConnection(NOCONNECTION, description).because(table.connect_failures.get(node))
     if kind == "refused":
         raise ErlangError((ERPC, reason))
     return _unwrap(execution.result_tag, reason, description)
@@ -157,6 +157,6 @@ def spawn(
         raise CallTimeout(TIMEOUT, description)
     if type(result) is not Pid:
         if result is NOCONNECTION:
-            raise NoConnection(NOCONNECTION, description)
+            raise NoConnection(NOCONNECTION, description).because(table.connect_failures.get(node))
         raise ErlangError(result)
     return result, reference if monitor else None

@@ -9,7 +9,7 @@ from erlang_bridge.kernel import process_info
 from erlang_bridge.kernel.callables import RemoteCall
 from erlang_bridge.otp.gen_server import GenServer, start_server
 from erlang_bridge.process import Waiter
-from erlang_bridge.terms import Atom, Pid
+from erlang_bridge.terms import Atom, Export, Pid
 
 OK: Final = Atom("ok")
 ERROR: Final = Atom("error")
@@ -20,6 +20,7 @@ def export_standard(node: Any) -> None:
     """Export what is here to other nodes."""
     export = node.export
     export("pyanoma", "start_link", start_link, with_call=True)
+    export("erlang", "apply", apply, with_call=True)
     export("init", "get_status", lambda: (Atom("stopping" if node.stopped else "started"), Atom("started")))
     export("erlang", "node", lambda: node.name)
     export("erlang", "whereis", lambda name: _pid_or_undefined(node.whereis(name)))
@@ -31,6 +32,22 @@ def export_standard(node: Any) -> None:
 
 def _pid_or_undefined(pid: Pid | None) -> Any:
     return Atom("undefined") if pid is None else pid
+
+
+def apply(call: RemoteCall, *arguments: Any) -> Any:
+    """``erlang:apply/2`` and ``/3``: what ``erpc:call(Node, fun M:F/A)`` and ``spawn(Node, fun M:F/0)`` ask for.
+
+    Raises:
+        ErlangError: ``undef`` for a closure, which only a BEAM with its module can run; ``badarity``.
+    """
+    match arguments:
+        case (Export() as fun, list(given)) if fun.arity == len(given):
+            return call.node.callables.apply(call, fun.module, fun.function, given)
+        case (Export() as fun, list(given)):
+            raise ErlangError((Atom("badarity"), (fun, given)))
+        case (module, function, given):
+            return call.node.callables.apply(call, module, function, given)
+    raise ErlangError(Atom("undef"), [(Atom("erlang"), Atom("apply"), list(arguments), [])])
 
 
 def start_link(call: RemoteCall, engine: Any, args: Any, options: Any = None) -> Any:
@@ -55,30 +72,33 @@ def start_link(call: RemoteCall, engine: Any, args: Any, options: Any = None) ->
         return (ERROR, (Atom("unknown_engine"), engine, f"this node knows: {known}"))
     name = _name_for(node, engine, options)
     waiter = Waiter(table.scheduler)
+
+    def on_started(answer: Any) -> None:
+        # Linked before the engine goes on: where it ends in its first turn, the caller has to hear why.
+        process = table.find(answer[1]) if type(answer) is tuple and answer[0] is OK else None
+        if process is not None and not call.abandoned:
+            table.link(process, call.caller)
+        waiter.set(answer)
+
     pid = start_server(
-        table, server_class, args, waiter.set, name=name, parent=call.caller, group_leader=call.group_leader
+        table, server_class, args, on_started, name=name, parent=call.caller, group_leader=call.group_leader
     )
     try:
         answer = waiter.wait()
     except BaseException:
-        _end(table, pid)
+        _end(table, pid, call.caller)
         raise
-    if type(answer) is not tuple or answer[0] is not OK:
-        return answer
-    if call.abandoned:
+    if type(answer) is tuple and answer[0] is OK and call.abandoned:
         # The caller has given up (a time-out of its own): nobody would ever stop this engine.
-        _end(table, pid)
+        _end(table, pid, call.caller)
         raise ErlangError(Atom("abandoned"))
-    process = table.find(answer[1])
-    if process is None:
-        return (ERROR, Atom("noproc"))
-    table.link(process, call.caller)
     return answer
 
 
-def _end(table: Any, pid: Pid | None) -> None:
+def _end(table: Any, pid: Pid | None, caller: Pid) -> None:
     process = table.find(pid) if pid is not None else None
     if process is not None:
+        table.unlink(process, caller)
         table.exit(process, Atom("killed"))
 
 

@@ -317,7 +317,7 @@ class Channel:
             self._last_heard = monotonic()
         for description in connection.take_rejected():
             logger.warning("dropped a signal from %s that makes no sense: %s", self.node.name, description)
-        self._put_off = 0 * len(signals) // _SIGNALS_A_TURN
+        self._put_off = len(signals) // _SIGNALS_A_TURN
         self._deliver(signals)
 
     def _deliver(self, signals: list[Signal]) -> None:

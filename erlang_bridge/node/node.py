@@ -44,6 +44,8 @@ log = logging.getLogger("erlang_bridge.node")
 
 OK: Final = Atom("ok")
 IGNORE: Final = Atom("ignore")
+_MAX_CONNECT_FAILURES: Final = 1000
+
 PANG: Final = "pang"
 PONG: Final = "pong"
 
@@ -456,6 +458,7 @@ class Node:
 
     def _on_up(self, channel: Channel) -> None:
         hidden = channel.peer is None or channel.peer.hidden
+        self.table.connect_failures.pop(channel.node, None)
         log.info("node %s is up%s", channel.node, " (hidden)" if hidden else "")
         for function in list(self._on_nodeup):
             _tell(function, channel.node, hidden)
@@ -468,6 +471,11 @@ class Node:
         if was_up:
             log.info("node %s is down: %s", channel.node, reason)
         self._releases.forget(channel.node)
+        failures = self.table.connect_failures
+        if channel.failure is not None:
+            if len(failures) >= _MAX_CONNECT_FAILURES:
+                failures.clear()
+            failures[channel.node] = channel.failure
         self.table.on_node_down(channel.node)
         if was_up:
             for function in list(self._on_nodedown):

@@ -132,10 +132,10 @@ def call(
     if type(destination) is Atom:
         server = table.names.get(destination)
         if server is None:
-            raise _failed(NOPROC, module, destination, request, timeout_s)
+            raise _failed(NOPROC, module, destination, request, timeout_s, table)
         target = server.pid
     if target == process.pid:
-        raise _failed(Atom("calling_self"), module, destination, request, timeout_s)
+        raise _failed(Atom("calling_self"), module, destination, request, timeout_s, table)
     pending = PendingCall(process)
     try:
         pending.start(target, label, request)
@@ -147,16 +147,25 @@ def call(
         pending.finish()
     failure = pending.failure
     if failure is not PENDING:
-        raise _failed(failure, module, destination, request, timeout_s)
+        raise _failed(failure, module, destination, request, timeout_s, table)
     return pending.result[0]
 
 
-def _failed(reason: Any, module: str, destination: Any, request: Any, timeout_s: float | None) -> ErlangExit:
+def _failed(
+    reason: Any,
+    module: str,
+    destination: Any,
+    request: Any,
+    timeout_s: float | None,
+    table: ProcessTable,
+) -> ErlangExit:
     call = f"{module}:call({format_term(destination, most=80)}, {format_term(request, most=80)})"
     error = exit_for(reason, call, format_term(reason, most=500))
     term = reason
     if reason is NOCONNECTION:
-        term = (NODEDOWN, destination[1] if type(destination) is tuple else getattr(destination, "node", None))
+        node = destination[1] if type(destination) is tuple else getattr(destination, "node", None)
+        term = (NODEDOWN, node)
+        error.because(table.connect_failures.get(node) if node is not None else None)
     error.term = (term, _mfa(module, destination, request, timeout_s))
     return error
 

@@ -156,8 +156,7 @@ class GenServer(OwnProcess):
             # As OTP: it begins again after a system message, and is put off while suspended.
             self._start_timer()
             return
-        parent = self._process.parent
-        if tag is EXIT and len(message) == 3 and parent is not None and message[1] == parent:
+        if tag is EXIT and len(message) == 3 and message[1] is not None and message[1] == self._process.parent:
             self._terminate(message[2], message)
             return
         if system is not None and system.suspended:
@@ -166,10 +165,10 @@ class GenServer(OwnProcess):
         caller: gen.Caller | None = None
         callback: Callable[..., Any]
         try:
-            if type(message) is not _TimedOut:
+            if system is not None and type(message) is not _TimedOut:
+                system.event_in(self, message)
+            if self._timeout_s is not None and type(message) is not _TimedOut:
                 self._timeout_s = None
-                if system is not None:
-                    system.event_in(self, message)
             if tag is GEN_CALL and len(message) == 3 and gen.is_caller(message[1]):
                 caller = message[1]
                 callback = self.handle_call

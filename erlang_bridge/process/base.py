@@ -39,6 +39,8 @@ class TableBase:
         self.spare_mailboxes: list[deque[Any]] = []
         self.timers: set[Any] = set()
         self.default_group_leader: Pid | None = None
+        self.connect_failures: dict[Atom, BaseException] = {}
+        """Why the last attempt to connect with a node failed, until one succeeds. Kept by the node."""
         self.node: Any = None
         """The node that joins this table to the network, for code that runs in a process."""
         self._last_id = 0
@@ -58,13 +60,20 @@ class TableBase:
 
     def make_pid(self) -> Pid:
         """The next pid. Ids are not used again before 2**28 others were, nor while their process lives."""
-        self._last_id += 1
+        self._last_id = number = self._last_id + 1
+        if number >> 28 or self._last_serial:
+            number = self._free_id()
+        return Pid(self.node_name, number, self._last_serial, self.creation)
+
+    def _free_id(self) -> int:
+        """The next id that no process has, once all have been used."""
         while self._last_id >> 28 or self._last_id in self.processes:
             self._last_id += 1
             if self._last_id >> 28:
                 self._last_id = 1
-                self._last_serial = (self._last_serial + 1) & 0xFFFFFFFF
-        return Pid(self.node_name, self._last_id, self._last_serial, self.creation)
+                # Not 0 again: that says that no id has been used twice.
+                self._last_serial = self._last_serial % 0xFFFFFFFF + 1
+        return self._last_id
 
     def make_reference(self) -> Reference:
         """A reference of three words, unique in this start of the node."""

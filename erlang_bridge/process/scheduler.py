@@ -28,7 +28,7 @@ SECONDS_PER_DRAIN: Final = 0.005
 """A drain that has used up either goes back to the loop, so that sockets and timers are served."""
 TURNS_PER_SWITCH: Final = 64
 TURNS_PER_LOOK: Final = 8
-"""How many turns a worker gives before it goes back to the hub, and before it looks at the clock."""
+"""How many turns a worker gives before it goes back to the hub, and (a power of 2) before it looks at the clock."""
 IDLE_WORKERS: Final = 256
 """Parked greenlets that are kept for later turns; more than that end when they have nothing to do."""
 
@@ -116,15 +116,17 @@ class Scheduler:
         ready = self.ready
         idle = self._idle
         switch_to_hub = self.hub.switch
+        monotonic = time.monotonic
+        most, look = TURNS_PER_SWITCH, TURNS_PER_LOOK - 1
         while not self.closed:
             turns = 0
-            while ready and self.budget > 0 and not ready[0].needs_greenlet and turns < TURNS_PER_SWITCH:
+            while ready and self.budget > 0 and not ready[0].needs_greenlet and turns < most:
                 turns += 1
                 self.budget -= ready.popleft().run_turn(me)
                 if me.gr_context is not None:
                     # Context variables that one process has set are not for the next one.
                     me.gr_context = None
-                if not turns % TURNS_PER_LOOK and time.monotonic() > self.deadline:
+                if not turns & look and monotonic() > self.deadline:
                     break
             self.turns += turns
             if len(idle) >= IDLE_WORKERS or self.closed:

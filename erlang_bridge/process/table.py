@@ -227,11 +227,11 @@ class ProcessTable(Links, Monitors, Spawns):
                     self._emit_reason(watcher.node, control, reason)
         monitors, process.monitors = process.monitors, None
         blocked = process.greenlet
-        is_guest = isinstance(process, GuestProcess)
         if monitors:
+            is_idle = blocked is None or isinstance(process, GuestProcess)
             for entry in monitors.values():
                 self._withdraw(process, entry)
-                if (is_guest or blocked is None) and not isinstance(entry.watcher, Process):
+                if is_idle and not isinstance(entry.watcher, Process):
                     # A call made on its behalf in a greenlet that does not end with it.
                     entry.watcher.on_down(reason)
         aliases, process.aliases = process.aliases, None

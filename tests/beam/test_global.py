@@ -15,10 +15,9 @@ import pytest
 from erlang_bridge import Atom, Export, NetOptions, Node, Pid
 from erlang_bridge.kernel.global_names import ABORTED, NOTIFY_ALL_NAME, RANDOM_EXIT_NAME, RANDOM_NOTIFY_NAME
 from erlang_bridge.testing.beams import Beam
-from erlang_bridge.testing.plugin import BeamFactory
+from erlang_bridge.testing.plugin import BeamFactory, NodeFactory
 from erlang_bridge.testing.programs import Program, clean_environment
 from erlang_bridge.testing.releases import BeamRelease
-from tests.fix_node import NodeFactory
 from tests.servers import Counter
 from tests.waiting import until
 

@@ -17,6 +17,7 @@ from erlang_bridge import (
     EtfEncodeError,
     NoConnection,
     Node,
+    NodeNotRegistered,
     RemoteCall,
 )
 from erlang_bridge.testing.beams import Beam
@@ -140,6 +141,17 @@ def test_the_caller_is_known(beam: Beam, worker: Node) -> None:
     assert beam.eval("node(erpc:call(N, work, caller, []))", N=worker.name) is beam.node
 
 
+def test_export_funs_run(beam: Beam, worker: Node) -> None:
+    assert beam.eval("erpc:call(N, fun erlang:node/0)", N=worker.name) is worker.name
+    assert beam.eval("erpc:call(N, erlang, apply, [fun work:echo/1, [7]])", N=worker.name) == 7
+    assert beam.eval("erpc:call(N, erlang, apply, [work, echo, [8]])", N=worker.name) == 8
+    reason = beam.eval(
+        "try erpc:call(N, erlang, apply, [fun work:echo/1, []]) catch error:{exception, {R, _}, _} -> R end",
+        N=worker.name,
+    )
+    assert reason is Atom("badarity")
+
+
 def test_spawn_of_a_fun_is_undef(beam: Beam, worker: Node) -> None:
     reason = beam.eval("try erpc:call(N, fun() -> 1 end) catch error:{exception, R, _} -> R end", N=worker.name)
     assert reason is Atom("undef")
@@ -173,8 +185,9 @@ def test_call_into_the_beam_in_time_or_not(beam: Beam, node: Node) -> None:
 
 
 def test_call_to_a_node_that_is_not_there(node: Node) -> None:
-    with pytest.raises(NoConnection):
+    with pytest.raises(NoConnection, match="knows no node 'nobody@127.0.0.1'") as failed:
         node.rpc("nobody@127.0.0.1", "erlang", "node", [])
+    assert isinstance(failed.value.__cause__, NodeNotRegistered)
 
 
 def test_arguments_without_a_term(beam: Beam, node: Node) -> None:

@@ -251,7 +251,7 @@ def test_while_we_hold_the_lock_an_invitation_is_refused(node: Node, member: Mem
 
 def test_an_invitation_of_no_session_is_refused_without_a_tag(node: Node, member: Member) -> None:
     member.greeted()
-    refusal = (Atom("lock_set"), member.node_locker, False, [])
+    refusal: Any = (Atom("lock_set"), member.node_locker, False, [])
     member.cast((Atom("lock_set"), member.locker, True, []))
     assert member.expect(op.DOP_SEND_SENDER) == (member.locker, refusal)
     member.cast((Atom("lock_set"), member.locker, True, [], member.node_tag))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from erlang_bridge import Atom, EtfEncodeError, Node, NoProcess, OwnProcess, Pid
-from erlang_bridge.dist.flags import OFFERED_VISIBLE
+from erlang_bridge.dist.flags import OFFERED_HIDDEN, OFFERED_VISIBLE
 from erlang_bridge.etf import opcodes as op
 from erlang_bridge.kernel.pg import Groups
 from erlang_bridge.otp.gen import GEN_CAST
@@ -50,7 +50,7 @@ class Scope(ScriptedPeer):
         """The next message to the scope, by name or by pid."""
 
         def is_ours(signal: Any) -> bool:
-            return signal[0] == op.DOP_REG_SEND and signal[1] is PG or signal[0] == op.DOP_SEND_SENDER
+            return (signal[0] == op.DOP_REG_SEND and signal[1] is PG) or signal[0] == op.DOP_SEND_SENDER
 
         return self._take(is_ours, timeout_s, "a message to the scope")[2]
 
@@ -65,7 +65,9 @@ class Scope(ScriptedPeer):
         what, pid = self.next()
         assert what is Atom("discover")
         self.cast(Atom("sync"), self.pid, groups or [])
-        assert until(lambda: pid == self.node.whereis("pg"))
+        assert pid == self.node.whereis("pg")
+        signal = self._take(lambda found: found[0] == op.DOP_MONITOR_P and found[1][2] == self.pid, None, "a monitor")
+        self.monitor_of_node = signal[1]
         return pid  # type: ignore[no-any-return]
 
 
@@ -328,14 +330,12 @@ def test_what_a_stranger_says_does_not_count(node: Node, peer: Scope) -> None:
 def test_a_peer_whose_scope_dies(node: Node, peer: Scope) -> None:
     peer.join_in([(GROUP, [peer.make_pid()])])
     assert until(lambda: node.pg.which_groups() == [GROUP])
-    control, _ = peer.expect(op.DOP_MONITOR_P)
-    while control[2] != peer.pid:
-        control, _ = peer.expect(op.DOP_MONITOR_P)
-    peer.send_signal((op.DOP_PAYLOAD_MONITOR_P_EXIT, peer.pid, control[1], control[3]), Atom("killed"))
+    _, watcher, _, reference = peer.monitor_of_node
+    peer.send_signal((op.DOP_PAYLOAD_MONITOR_P_EXIT, peer.pid, watcher, reference), Atom("killed"))
     assert until(lambda: node.pg.which_groups() == [])
 
 
-NONSENSE = [
+NONSENSE: list[Any] = [
     (Atom("join"), 1, 2, 3),
     (Atom("discover"), Atom("nobody")),
     (GEN_CAST, (Atom("sync"), 1, [])),
@@ -358,8 +358,6 @@ def test_nonsense_is_dropped(node: Node, peer: Scope, message: Any) -> None:
 
 
 def test_a_hidden_peer_is_not_sought(node: Node) -> None:
-    from erlang_bridge.dist.flags import OFFERED_HIDDEN
-
     with Scope(node, flags=OFFERED_HIDDEN) as peer:
         with pytest.raises(PeerFailure):
             peer.next(0.1)

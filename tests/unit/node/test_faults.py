@@ -12,11 +12,10 @@ from typing import Any
 import gevent
 import pytest
 
-from erlang_bridge import Atom, GenServer, Node, NoReply
+from erlang_bridge import Atom, Node
 from erlang_bridge.dist.flags import OFFERED_HIDDEN
 from erlang_bridge.dist.handshake_messages import SendName, encode_send_name
 from erlang_bridge.errors import CallTimeout
-from erlang_bridge.etf import encode_signal
 from erlang_bridge.etf import opcodes as op
 from erlang_bridge.testing.peers import ScriptedPeer
 from tests.servers import Counter
@@ -139,20 +138,3 @@ def test_a_stranger_cannot_write_lines_into_the_log(node: Node, caplog: pytest.L
         gevent.sleep(0.05)
     assert len(caplog.records) >= 2
     assert not [record for record in caplog.records if "\n" in record.getMessage()]
-
-
-def test_a_flood_waits_in_the_socket_not_in_the_mailbox(node: Node, peer: ScriptedPeer) -> None:
-    longest = [0, 0]
-
-    class Sink(GenServer):
-        def handle_info(self, message: Any, state: Any) -> Any:
-            longest[0] = max(longest[0], len(self.process.mailbox or ()))
-            longest[1] += 1
-            return NoReply(state)
-
-    sink = node.start(Sink)
-    packet = encode_signal((op.DOP_SEND_SENDER, peer.pid, sink), Atom("message"))
-    flood = gevent.spawn(lambda: [peer.send_packet(packet * 500) for _ in range(100)])
-    assert until(lambda: longest[1] == 50_000, 20)
-    flood.join()
-    assert longest[0] < 10_000
