@@ -23,13 +23,14 @@ NO_DAEMON: Final = {"ERL_AFLAGS": "-start_epmd false"}
 
 _OLD_PLACE: Final = re.compile(r", line (\d+)\)")
 """How older releases of OTP name a line; the later ones, and our pages, write ``file.py:9)``."""
-_WORD: Final = re.compile(r"\w+|[^\w\s]")
+_WRAP: Final = r"[\s\x08]*"
+"""What may stand between any two characters of what has been typed: the shell breaks a long line where the column ends."""
 _RESULT: Final = re.compile(r"[%#]=> (.*)$")
 
 
 def pattern_of(text: str) -> str:
     """A regular expression for text of a page: ``...`` stands for anything; where lines break does not count."""
-    pieces = [r"\s*".join(map(re.escape, _WORD.findall(piece))) for piece in text.split("...")]
+    pieces = [_WRAP.join(re.escape(character) for character in re.sub(r"\s", "", piece)) for piece in text.split("...")]
     return r"[\s\S]*?".join(rf"\s*{piece}\s*" for piece in pieces)
 
 

@@ -35,6 +35,7 @@ from erlang_bridge.otp.readable import readable
 from erlang_bridge.otp.results import UNSET, Ignore, Init, NoReply, Reply, Stop
 from erlang_bridge.process import BehaviourProcess, Process, ProcessTable, Timer, Waiter
 from erlang_bridge.process.exit_rules import NORMAL, SHUTDOWN, is_quiet
+from erlang_bridge.process.process import DEAD
 from erlang_bridge.terms import Atom, Pid
 
 log = logging.getLogger("erlang_bridge.otp")
@@ -204,7 +205,7 @@ class GenServer(OwnProcess):
             reports.report_crash(process, error, self._initial_call())
             self._end_start(start, (ERROR, reason), reason)
             return
-        if not process.alive:
+        if process.state == DEAD:
             # It has ended itself; the starter knows.
             return
         kind = type(result)
@@ -220,7 +221,8 @@ class GenServer(OwnProcess):
             self._state = following.state
             process.on_exit = None
             start.on_started((OK, process.pid))
-            self._go_on(following, None)
+            if kind is Init:
+                self._go_on(following, None)
 
     def _init(self, args: Any) -> Any:
         return self.init(args)

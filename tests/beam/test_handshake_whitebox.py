@@ -561,6 +561,8 @@ def test_the_forms_that_a_beam_sends(world, beam, without, expected, connected):
     py = world.registered(flags=OFFERED_HIDDEN & ~without)
     if connected:
         py.connections.connect(beam.node)
+        # The BEAM may be a moment behind: until it counts us as connected, signals take the oldest forms.
+        beam.wait_until("lists:member(node(P), nodes(connected))", P=py.pid)
     beam.eval(SIGNALS, Target=(Atom("pid"), py.pid))
     until(lambda: py.messages[-1:] == [Atom("last")])
     seen = [signal[0] for _, signal in py.of("signal")]

@@ -213,7 +213,9 @@ def test_format_status_hides(beam: Beam, node: Node) -> None:
 
 def test_waiting_messages_and_the_label_are_in_the_report(beam: Beam, node: Node) -> None:
     shell = supervise(beam, node, argument=Atom("labelled"))
-    shell.eval("gen_server:cast({faulty, N}, raise), {faulty, N} ! {left, <<1>>}", N=node.name)
+    # Suspended, so that both are there when the first is handled.
+    source = "F = {faulty, N}, sys:suspend(F), gen_server:cast(F, raise), F ! {left, <<1>>}, sys:resume(F)"
+    shell.eval(source, N=node.name)
     wait_for_report(beam, r"process_label: faulty_one .* message_queue_len: 1 messages: \[\{left,<<1>>\}\]")
 
 
