@@ -237,7 +237,7 @@ def forward(process: Process, level: Atom, report: dict[Any, Any], metadata: dic
 def shorten(term: Any, limit: int = 500) -> str:
     """A term as text for one line of a log, cut at `limit` characters."""
     try:
-        text = format_term(term)
+        text = format_term(term, most=limit)
     except (BridgeError, ValueError, TypeError, RecursionError):
         text = object.__repr__(term) if isinstance(term, (Pid, Atom)) else text_of(term, repr)
     return text if len(text) <= limit else text[: limit - 3] + "..."
