@@ -95,6 +95,8 @@ class Peer:
     hidden: bool
     we_started: bool
     """Whether this node dialled."""
+    published: bool = False
+    """Whether it announces itself as visible, whatever we do. One that does not (a C node) is told nothing unasked."""
 
 
 class State(Enum):
@@ -239,7 +241,8 @@ class Handshake:
     def _new_peer(self, name: str, creation: int, ours: int, theirs: int, we_started: bool) -> Peer:
         common = expand_digest(ours) & expand_digest(theirs)
         hidden = not common & DFLAG_PUBLISHED
-        return Peer(Atom(name), creation, common & ~DFLAG_NAME_ME, hidden, we_started)
+        published = bool(theirs & DFLAG_PUBLISHED)
+        return Peer(Atom(name), creation, common & ~DFLAG_NAME_ME, hidden, we_started, published)
 
 
 class WeStarted(Handshake):

@@ -235,11 +235,16 @@ class Scope(GenServer):
 
     def _seek(self, seek: _Seek) -> None:
         node = seek.node
-        if not is_connected(self.node, node) or any(peer.node is node for peer in self._peers):
+        if not self._may_ask(node) or any(peer.node is node for peer in self._peers):
             return
         self.process.table.emit_if_connected(self.process, (self._scope, node), (DISCOVER, self.pid))
         if self.node.hidden:
             self.send_after(seek.retry_s, _Seek(node, min(2 * seek.retry_s, LONGEST_RETRY_S)))
+
+    def _may_ask(self, node: Atom) -> bool:
+        # A C node takes a message that it has not asked for as the end of its own conversation.
+        channel = self.node.connections.peek(node)
+        return channel is not None and channel.peer is not None and channel.peer.published
 
     def _send_peer(self, peer: Pid, message: Any) -> None:
         if is_connected(self.node, peer.node):

@@ -80,8 +80,8 @@ class HandshakePair:
 def test_both_are_connected(verdict, length_size, step):
     b_seen, a_seen = HandshakePair(step=step, length_size=length_size).run(verdict)
     flags = OFFERED_VISIBLE
-    assert b_seen == Peer(Atom("b@127.0.0.1"), 2002, flags, hidden=False, we_started=True)
-    assert a_seen == Peer(Atom("a@127.0.0.1"), 1001, flags, hidden=False, we_started=False)
+    assert b_seen == Peer(Atom("b@127.0.0.1"), 2002, flags, hidden=False, we_started=True, published=True)
+    assert a_seen == Peer(Atom("a@127.0.0.1"), 1001, flags, hidden=False, we_started=False, published=True)
 
 
 def test_flags_are_those_of_both_with_the_digest_expanded():
@@ -158,7 +158,7 @@ def test_a_node_without_a_name_is_given_one():
     b_seen, a_seen = pair.run(Verdict.NAMED, name="1X@localhost", creation=77)
     assert pair.a.granted == NodeIdentity("1X@localhost", 77, OFFERED_HIDDEN)
     assert a_seen == Peer(Atom("1X@localhost"), 77, OFFERED_HIDDEN, hidden=True, we_started=False)
-    assert b_seen == Peer(Atom("b@127.0.0.1"), 2002, OFFERED_HIDDEN, hidden=True, we_started=True)
+    assert b_seen == Peer(Atom("b@127.0.0.1"), 2002, OFFERED_HIDDEN, hidden=True, we_started=True, published=True)
 
 
 @pytest.mark.parametrize(
