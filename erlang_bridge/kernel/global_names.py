@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Final
 
 from erlang_bridge import etf
-from erlang_bridge.errors import BridgeError, ErlangError, ErlangExit, ProcessExit
+from erlang_bridge.errors import BridgeError, ErlangExit, ProcessExit
 from erlang_bridge.kernel import rpc
 from erlang_bridge.kernel.callables import RemoteCall
 from erlang_bridge.kernel.global_locker import GLOBAL_NAME_SERVER, Transaction, pause, try_lock, unlock, within_reach
@@ -259,12 +259,15 @@ class GlobalNames:
     def resolve_it(self, call: RemoteCall, method: Any, name: Any, pid1: Pid, pid2: Pid) -> Any:
         """``global:resolve_it/4``: run a method, here or where its code is. An exception gives ``{'EXIT', Reason}``."""
         try:
-            if isinstance(method, Export) and self._node.callables.find(method.module, method.function, 3) is not None:
-                return self._node.callables.apply(call, method.module, method.function, [name, pid1, pid2])
-            home = _home_of(method) if isinstance(method, Fun) else call.caller.node
-            if home is self._node.name:
-                raise ErlangError(Atom("undef"))
-            return rpc.call(call.process, home, _MODULE.name, RESOLVE_IT, [method, name, pid1, pid2], None)
+            if isinstance(method, Fun):
+                arguments = [method, name, pid1, pid2]
+                return rpc.call(call.process, _home_of(method), _MODULE.name, RESOLVE_IT, arguments, None)
+            module, function, arguments = method.module, method.function, [name, pid1, pid2]
+            asking = call.caller.node
+            if asking is self._node.name or self._node.callables.find(module, function, 3) is not None:
+                return self._node.callables.apply(call, module, function, arguments)
+            # Of the two nodes that have met, the one that asks may know it.
+            return rpc.call(call.process, asking, module.name, function.name, arguments, None)
         except ProcessExit:
             raise
         except Exception as error:  # noqa: BLE001  # it is the value

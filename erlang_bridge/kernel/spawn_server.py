@@ -32,6 +32,9 @@ RETURN: Final = Atom("return")
 ERROR: Final = Atom("error")
 UNDEF: Final = Atom("undef")
 
+PRIORITY: Final = Atom("priority")
+_PRIORITIES: Final = tuple((PRIORITY, Atom(level)) for level in ("low", "normal", "high", "max"))
+
 FLAG_LINK: Final = 1
 FLAG_MONITOR: Final = 2
 
@@ -158,6 +161,12 @@ def _flags(options: Any) -> int | None:
             flags |= FLAG_LINK
         elif name is MONITOR:
             flags |= FLAG_MONITOR
-        elif type(name) is not Atom or name.name not in _IGNORED_OPTIONS:
+        elif not _is_ignored(name, option):
             return None
     return flags
+
+
+def _is_ignored(name: Any, option: Any) -> bool:
+    if name is PRIORITY:
+        return option in _PRIORITIES
+    return type(name) is Atom and name.name in _IGNORED_OPTIONS

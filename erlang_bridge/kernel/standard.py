@@ -66,6 +66,8 @@ def start_link(call: RemoteCall, engine: Any, args: Any, options: Any = None) ->
     """
     node = call.node
     table = node.table
+    if node.stopped:
+        return (ERROR, Atom("shutdown"))
     server_class: type[GenServer] | None = node.engines.get(engine.name) if type(engine) is Atom else None
     if server_class is None:
         known = ", ".join(sorted(node.engines)) or "none"

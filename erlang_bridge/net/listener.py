@@ -75,5 +75,6 @@ def _bound_socket(options: NetOptions) -> _socket.socket:
         except OSError as error:
             sock.close()
             if error.errno != EADDRINUSE or port == last:
-                raise
+                where = f"{options.host}:{f'{first} to {last}' if last > first else port}"
+                raise OSError(error.errno, f"cannot listen at {where}: {error.strerror or error}") from None
     raise AssertionError("a port range has at least one port")

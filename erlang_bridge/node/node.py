@@ -31,7 +31,7 @@ from erlang_bridge.net.epmd_registration import EpmdRegistration
 from erlang_bridge.net.epmd_server import epmd_addresses
 from erlang_bridge.net.options import NetOptions
 from erlang_bridge.node.dispatch import Dispatcher
-from erlang_bridge.node.shutdown import stop_trees
+from erlang_bridge.node.shutdown import stop_engines, stop_trees
 from erlang_bridge.otp import gen
 from erlang_bridge.otp.gen_server import GenServer, wait_started
 from erlang_bridge.otp.own import OwnProcess
@@ -45,6 +45,8 @@ log = logging.getLogger("erlang_bridge.node")
 OK: Final = Atom("ok")
 IGNORE: Final = Atom("ignore")
 _MAX_CONNECT_FAILURES: Final = 1000
+_ENGINES_STOP_S: Final = 5.0
+"""For the engines that other nodes' supervisors have here; the default shutdown time of a worker in OTP."""
 
 PANG: Final = "pang"
 PONG: Final = "pong"
@@ -174,7 +176,7 @@ class Node:
         return bool(self._stopped_event.wait(timeout_s))
 
     def stop(self, timeout_s: float = 30.0) -> None:
-        """End all processes, then the connections. Processes under a supervisor are shut down in order first.
+        """End all processes, then the connections. What is supervised, here or from elsewhere, is shut down first.
 
         Whoever is linked with a process here, or monitors one, hears ``shutdown`` from it. Returns when the node has
         stopped; at once in the hub, and in a process of the node, which may end with it.
@@ -195,6 +197,7 @@ class Node:
     def _stop(self, timeout_s: float) -> None:
         try:
             stop_trees(self.table, timeout_s)
+            stop_engines(self.table, min(timeout_s, _ENGINES_STOP_S))
         finally:
             self._may_dial = False
             services.stop(self)

@@ -1,4 +1,8 @@
-"""The first part of a node's end: its supervision trees are shut down, each from the last child to the first."""
+"""The first part of a node's end: what is supervised is shut down, so that it can clean up.
+
+First the supervision trees of this node, each from the last child to the first; then the engines that supervisors of
+other nodes have here, all at once, as if those had shut them down.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +35,39 @@ def stop_trees(table: ProcessTable, timeout_s: float) -> None:
                 log.error("the tree of %s has not ended within %g s", root.name or root.pid, timeout_s)
     finally:
         table.exit(asker, SHUTDOWN)
+
+
+def stop_engines(table: ProcessTable, timeout_s: float) -> None:
+    """Have the servers that trap exits and have a parent on another node terminate with ``shutdown``. Blocks.
+
+    The others end without a word of theirs in any case. What has not ended within `timeout_s` is left running.
+    """
+    deadline = monotonic() + timeout_s
+    asker = table.add_guest()
+    try:
+        engines = [process for process in table.processes.values() if _is_supervised_elsewhere(process)]
+        monitors = {table.monitor(asker, engine.pid) for engine in engines}
+        for engine in engines:
+            assert engine.parent is not None
+            table.on_exit_signal(engine, engine.parent, SHUTDOWN, link=False)
+        while monitors:
+            try:
+                down = asker.receive(lambda message: type(message) is tuple, max(0.0, deadline - monotonic()))
+            except TimeoutError:
+                log.error("%d engines of other nodes' supervisors have not ended within %g s", len(monitors), timeout_s)
+                return
+            monitors.discard(down[1])
+    finally:
+        table.exit(asker, SHUTDOWN)
+
+
+def _is_supervised_elsewhere(process: Process) -> bool:
+    return (
+        isinstance(process, BehaviourProcess)
+        and process.trap_exit
+        and process.parent is not None
+        and process.parent.node is not process.table.node_name
+    )
 
 
 def _is_supervisor(process: Process) -> bool:

@@ -52,7 +52,7 @@ class Pid(Immutable):
         return hash((self.id, self.serial, self.creation, self.node))
 
     def __repr__(self) -> str:
-        return f"Pid({self.node.name!r}, {self.id}, {self.serial}, creation={self.creation})"
+        return f"Pid({self.node!r}, {self.id}, {self.serial}, {self.creation})"
 
     def __str__(self) -> str:
         return f"<{self.node.name}.{self.id}.{self.serial}>"
@@ -88,7 +88,7 @@ class Port(Immutable):
         return hash((Port, self.id, self.creation, self.node))
 
     def __repr__(self) -> str:
-        return f"Port({self.node.name!r}, {self.id}, creation={self.creation})"
+        return f"Port({self.node!r}, {self.id}, {self.creation})"
 
     def __str__(self) -> str:
         return f"#Port<{self.node.name}.{self.id}>"
@@ -127,7 +127,7 @@ class Reference(Immutable):
         return hash((self.words, self.creation, self.node))
 
     def __repr__(self) -> str:
-        return f"Reference({self.node.name!r}, {self.creation}, {self.words})"
+        return f"Reference({self.node!r}, {self.creation}, {self.words})"
 
     def __str__(self) -> str:
         return f"#Ref<{self.node.name}.{'.'.join(str(word) for word in reversed(self.words))}>"

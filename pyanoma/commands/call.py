@@ -12,7 +12,8 @@ from pyanoma.commands.ping import ask
 from pyanoma.output import print_json
 
 
-@click.command()
+# A term may begin with a minus, as options do.
+@click.command(context_settings={"ignore_unknown_options": True})
 @node_argument
 @click.argument("name")
 @click.argument("term")

@@ -67,7 +67,8 @@ def start(config: Path | None, exit_with_stdin: bool, **flags: Any) -> None:
     with 1.
 
     Each flag is also a key of the configuration file and an environment variable: --net-ticktime is net_ticktime and
-    PYANOMA_NET_TICKTIME. Flags come before the environment, and that before the file.
+    PYANOMA_NET_TICKTIME. (--engine is engines and PYANOMA_ENGINES, with commas between several.) Flags come before
+    the environment, and that before the file.
     """
     # Engines named on the command line are looked for where it was typed, as `python -m` does.
     if (here := str(Path.cwd())) not in sys.path:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import gevent
@@ -512,6 +513,45 @@ def test_hidden_nodes_are_no_members(beam: Beam, beam_factory: BeamFactory, node
     hidden_beam.kill()
     gevent.sleep(0.3)
     assert is_whole([beam, node])
+
+
+@pytest.mark.slow
+def test_coming_and_going(
+    beam: Beam, beam_factory: BeamFactory, other_release: BeamRelease, node_factory: NodeFactory, rng: Random
+) -> None:
+    """Connections come and go at random while names are changed: in the end there is one partition with one table."""
+    beams, pythons = [beam, beam_factory(release=other_release)], [node_factory() for _ in range(3)]
+    everyone: list[Beam | Node] = [*beams, *pythons]
+    attempts: list[Any] = []
+    for _ in range(100):
+        at, other = rng.sample(everyone, 2)
+        peer, name = Atom(str(other.name)), Atom(f"name_{rng.randrange(4)}")
+        match rng.choice(["connect", "connect", "disconnect", "register", "register"]):
+            case "connect":
+                at.begin("net_kernel:connect_node(N)", N=peer) if isinstance(at, Beam) else at.connections.get(peer)
+            case "disconnect":
+                at.begin("erlang:disconnect_node(N)", N=peer) if isinstance(at, Beam) else at.disconnect(peer)
+            case "register" if isinstance(at, Beam):
+                attempts.append(at.begin(f"global:re_register_name(N, {SLEEPER})", N=name))
+            case _ if isinstance(at, Node):
+                attempts.append(gevent.spawn(at.global_names.re_register_name, name, sleeper(at)))
+        gevent.sleep(rng.choice([0, 0.001, 0.01, 0.05]))
+    for _ in range(10):
+        for python in pythons:
+            python.connections.get(beam.node)
+        beams[1].begin("net_kernel:connect_node(N)", N=beam.node)
+        gevent.sleep(1)
+        if is_whole(everyone):
+            break
+    assert is_whole(everyone), {str(at.name): members(at) for at in everyone}
+    assert until(lambda: all(attempt.ready() for attempt in attempts), 20)
+    for python in pythons:
+        assert python.global_names.register_name(python.name, sleeper(python))
+    assert beam.eval("global:register_name(last, self())") is YES
+    tables = [
+        {str(name): whereis(at, str(name)) for name in pythons[0].global_names.registered_names()} for at in everyone
+    ]
+    assert all(table == tables[0] for table in tables)
 
 
 # -- the Python node dies, or freezes, at every step ------------------------------------------

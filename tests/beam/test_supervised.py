@@ -243,6 +243,15 @@ def test_start_that_is_given_up_leaves_no_engine(beam: Beam, node: Node) -> None
     assert [p for p in node.table.processes.values() if type(getattr(p, "instance", None)) is Counter] == []
 
 
+def test_a_node_that_stops_lets_engines_terminate(beam: Beam, node: Node) -> None:
+    shell = beam.shell()
+    supervisor = OtpSupervisor(beam, node)
+    spec = child("a", "crasher", "{tell, T}", "restart => temporary")
+    supervisor.eval(f"supervisor:start_child(S, {spec})", T=shell.pid)
+    node.stop()
+    assert shell.eval("receive M -> M after 3000 -> nothing end") == (Atom("terminate"), Atom("shutdown"))
+
+
 def test_killed_supervisor_takes_its_engines_with_it(beam: Beam, node: Node) -> None:
     supervisor = OtpSupervisor(beam, node, "#{}", child("a"), child("b"))
     first = supervisor.children()

@@ -199,7 +199,7 @@ def test_ends(shared_beam: Beam, node: Node, row: int) -> None:
 
         def has_come_true(supervisor: Pid = supervisor, old: Pid = old, outcome: str = outcome) -> bool:
             left = shared_beam.eval("[P || {_, P, _, _} <- supervisor:which_children(S), is_pid(P)]", S=supervisor)
-            return left == [] if outcome == "gone" else len(left) == 1 and left != [old]
+            return left == [] if outcome in ("gone", "stays down") else len(left) == 1 and left != [old]
 
         assert until(has_come_true), (restart, outcome)
         shared_beam.eval("gen_server:stop(S)", S=supervisor)

@@ -158,7 +158,7 @@ def test_a_node_without_a_name_is_given_one():
     b_seen, a_seen = pair.run(Verdict.NAMED, name="1X@localhost", creation=77)
     assert pair.a.granted == NodeIdentity("1X@localhost", 77, OFFERED_HIDDEN)
     assert a_seen == Peer(Atom("1X@localhost"), 77, OFFERED_HIDDEN, hidden=True, we_started=False)
-    assert b_seen == Peer(Atom("b@127.0.0.1"), 2002, OFFERED_HIDDEN, hidden=True, we_started=True, published=True)
+    assert b_seen == Peer(Atom("b@127.0.0.1"), 2002, OFFERED_HIDDEN, hidden=True, we_started=True)
 
 
 @pytest.mark.parametrize(

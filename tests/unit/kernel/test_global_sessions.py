@@ -11,6 +11,7 @@ import pytest
 from erlang_bridge import Atom, CallTimeout, Export, Node, Pid
 from erlang_bridge.dist.flags import OFFERED_VISIBLE
 from erlang_bridge.etf import opcodes as op
+from erlang_bridge.kernel import global_locker
 from erlang_bridge.otp.gen import GEN_CALL, GEN_CAST, reply_destination
 from erlang_bridge.testing import free_port
 from erlang_bridge.testing.peers import PeerFailure, ScriptedPeer
@@ -24,9 +25,20 @@ METHOD = Export(GLOBAL, Atom("random_exit_name"), 3)
 
 
 @pytest.fixture
-def node() -> Iterator[Node]:
-    with Node("node@127.0.0.1", cookie="memory", epmd_port_number=free_port()) as node:
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def node(port: int) -> Iterator[Node]:
+    with Node("node@127.0.0.1", cookie="memory", epmd_port_number=port) as node:
         yield node
+
+
+@pytest.fixture
+def second_node(node: Node, port: int) -> Iterator[Node]:
+    with Node("second@127.0.0.1", cookie="memory", epmd_port_number=port) as second:
+        yield second
 
 
 class Member(ScriptedPeer):
@@ -231,6 +243,22 @@ def test_refused_by_a_locker_that_knows_of_no_session(node: Node, member: Member
     assert member.next_call(True) == (Atom("del_lock"), member.lock_id)
 
 
+def test_a_peer_that_does_not_answer_our_invitation(
+    node: Node, member: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(global_locker, "LONGEST_WAIT_S", 0.1)
+    member.greeted()
+    member.greet()
+    assert member.next_call(True)[0] is Atom("set_lock")
+    assert member.next()[1][0] is Atom("lock_set")
+    assert member.next_call(True) == (Atom("del_lock"), member.lock_id)
+    assert not node.global_names.tables.locks.is_set(GLOBAL)
+    # Its answer comes too late, and is an invitation by now.
+    member.cast((Atom("lock_set"), member.locker, True, [], member.node_tag))
+    assert member.next()[1] == (Atom("lock_set"), member.node_locker, True, [], member.tag)
+    assert member.exchanged() == []
+
+
 def test_locked_by_another_the_peer_is_not_invited(node: Node, member: Member) -> None:
     member.greeted()
     member.greet()
@@ -375,6 +403,18 @@ def test_an_exported_function_settles_a_clash(node: Node, member: Member) -> Non
     assert asked == [(Atom("name"), member.pid, ours)]
     member.resolve([])
     assert until(lambda: node.global_names.whereis_name("name") == member.pid)
+
+
+def test_a_method_that_nobody_has_deletes_the_name(second_node: Node, node: Node) -> None:
+    method = Export(Atom("nowhere"), Atom("to_be_found"), 3)
+    for at in (node, second_node):
+        assert at.global_names.register_name("name", sleeper(at), method)
+    node.connect(second_node.name)
+    for at in (node, second_node):
+        at.global_names.sync(timeout_s=5)
+    assert until(
+        lambda: node.global_names.whereis_name("name") is second_node.global_names.whereis_name("name") is None
+    )
 
 
 def test_a_method_that_fails_deletes_the_name(node: Node, member: Member) -> None:
