@@ -547,7 +547,7 @@ def test_coming_and_going(
     assert until(lambda: all(attempt.ready() for attempt in attempts), 20)
     for python in pythons:
         assert python.global_names.register_name(python.name, sleeper(python))
-    assert beam.eval("global:register_name(last, self())") is YES
+    assert beam.eval(f"global:register_name(last, {SLEEPER})") is YES
     tables = [
         {str(name): whereis(at, str(name)) for name in pythons[0].global_names.registered_names()} for at in everyone
     ]
