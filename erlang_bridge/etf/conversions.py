@@ -211,7 +211,7 @@ def conversion_of(annotation: Any) -> Conversion:
     """What `annotation` means.
 
     Raises:
-        TypeError: nothing.
+        TypeError: it says nothing about terms.
     """
     try:
         plain = _PLAIN.get(annotation)

@@ -81,8 +81,10 @@ def read_atom(data: bytes, pos: int) -> tuple[Any, int]:
     if after > len(data):
         raise EtfDecodeError(pos, tag, "truncated term")
     encoded = data[pos:after]
-    if encoded in atoms:
+    try:
         return atoms[encoded], after
+    except KeyError:
+        pass
     try:
         name = str(data[start:after], "latin-1" if tag in (SMALL_ATOM_EXT, ATOM_EXT) else "utf-8")
         value = _SPECIAL_ATOMS[name] if name in _SPECIAL_ATOMS else Atom(name)

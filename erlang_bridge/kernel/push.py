@@ -19,11 +19,14 @@ from typing import Any, Final
 
 from erlang_bridge.errors import ModuleNotPushed
 from erlang_bridge.terms import Atom
+from erlang_bridge.terms.text import format_term
 
 Rpc = Callable[..., Any]
 """``rpc(node, module, function, arguments, timeout_s)``, such as `Node.rpc`."""
 
 OK: Final = Atom("ok")
+OLD_CODE_IN_USE: Final = (Atom("error"), Atom("old_code_in_use"))
+"""What `_LOAD` gives where purging the old code would kill its processes."""
 
 _MODULE: Final = re.compile(r"^-module\(\s*(?:'([^']+)'|([a-z][\w@]*))\s*\)", re.MULTILINE)
 
@@ -106,7 +109,7 @@ def push(
         rpc: calls functions on other nodes, `Node.rpc`.
         source: the whole module, with its ``-module(name).``
         compile_on: another BEAM to compile on, not of a later release, for one without the compiler application.
-        timeout_s: for each of at most three calls.
+        timeout_s: for each of the at most nine calls that it takes.
 
     Raises:
         ModuleNotPushed: the source has no module name or does not compile, with the compiler's words; there is no
@@ -135,8 +138,14 @@ def push(
             )
             raise ModuleNotPushed(name, str(beam_node), (why,))
     answer = _evaluate(rpc, beam_node, _LOAD, bindings | {"Code": code}, timeout_s)
+    if answer == OLD_CODE_IN_USE:
+        raise ModuleNotPushed(
+            name,
+            str(beam_node),
+            ("old_code_in_use: processes there still run the version before the loaded one; end them, and push again",),
+        )
     if answer is not OK:
-        raise ModuleNotPushed(name, str(beam_node), (f"code:load_binary answered {answer}",))
+        raise ModuleNotPushed(name, str(beam_node), (f"code:load_binary answered {format_term(answer, most=200)}",))
     return Pushed(Atom(name), True)
 
 

@@ -310,13 +310,16 @@ class Node:
         with self._caller() as process:
             rpc.cast(process, _atom(node), module, function, list(arguments))
 
-    def push_pyanoma_sup(self, node: str | Atom, *, compile_on: str | Atom | None = None) -> bool:
+    def push_pyanoma_sup(
+        self, node: str | Atom, *, compile_on: str | Atom | None = None, timeout_s: float = 30.0
+    ) -> bool:
         """Load the Erlang module ``pyanoma_sup`` into a running BEAM, compiled there; raises as `push.push` does.
 
         Returns:
             False if the BEAM had it already.
         """
-        return push.push(self.rpc, node, push.pyanoma_sup_source(), compile_on=compile_on).loaded
+        source = push.pyanoma_sup_source()
+        return push.push(self.rpc, node, source, compile_on=compile_on, timeout_s=timeout_s).loaded
 
     def spawn_remote(
         self,

@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from erlang_bridge.otp import gen, reports
@@ -36,7 +35,6 @@ class SystemState:
 
     __slots__ = (
         "log",
-        "log_file",
         "messages_in",
         "messages_out",
         "started",
@@ -52,7 +50,6 @@ class SystemState:
         """Messages that came while suspended, in order."""
         self.trace = False
         self.log: deque[Any] | None = None
-        self.log_file: Any = None
         self.statistics = False
         self.started: float = 0.0
         self.messages_in = 0
@@ -72,13 +69,9 @@ class SystemState:
     def _event(self, server: GenServer, event: tuple[Any, ...]) -> None:
         if self.log is not None:
             self.log.append(event)
-        if self.trace or self.log_file is not None:
+        if self.trace:
             line = f"*DBG* {server._process.name or server._process.pid} {reports.shorten(readable(event), 4000)}\n"
-            if self.trace:
-                server._process.table.node.print_to(server._process.group_leader, line)
-            if self.log_file is not None:
-                self.log_file.write(line)
-                self.log_file.flush()
+            server._process.table.node.print_to(server._process.group_leader, line)
 
 
 def handle_system_message(server: GenServer, caller: gen.Caller, request: Any) -> None:
@@ -103,11 +96,6 @@ def handle_system_message(server: GenServer, caller: gen.Caller, request: Any) -
         case Atom("resume"):
             answer(OK)
             resume(server)
-        case (Atom("debug"), (Atom("log_to_file"), name)) if (
-            name is not False and caller[0].node is not table.node_name
-        ):
-            # A peer with the cookie must not be able to write files here.
-            answer((ERROR, Atom("open_file")))
         case (Atom("debug"), command):
             answer(_debug(server, command))
         case (Atom("terminate"), reason):
@@ -220,34 +208,17 @@ def _debug(server: GenServer, command: Any) -> Any:
         case (Atom("statistics"), Atom("get")):
             return (OK, _statistics(server, system))
         case (Atom("log_to_file"), False):
-            _close_log_file(system)
-        case (Atom("log_to_file"), name):
-            _close_log_file(system)
-            try:
-                system.log_file = Path(_file_name(name)).open("w", encoding="utf-8")  # noqa: SIM115  # until it is off
-            except (OSError, ValueError):
-                return (ERROR, Atom("open_file"))
+            pass  # it is never on
+        case (Atom("log_to_file"), _):
+            # A peer with the cookie must not be able to write files here. Nobody may: whom a request names as its
+            # caller is the sender's word.
+            return (ERROR, Atom("open_file"))
         case Atom("no_debug"):
             system.trace, system.log, system.statistics = False, None, False
-            _close_log_file(system)
         case _:
             # Also {install, Fun} and {remove, Fun}: funs of a BEAM cannot be run here.
             return Atom("unknown_debug")
     return OK
-
-
-def _close_log_file(system: SystemState) -> None:
-    if system.log_file is not None:
-        system.log_file.close()
-        system.log_file = None
-
-
-def _file_name(name: Any) -> str:
-    if isinstance(name, bytes):
-        return name.decode()
-    if isinstance(name, list):
-        return "".join(chr(code) for code in name)
-    raise ValueError("a file name is a string or a binary")
 
 
 def _statistics(server: GenServer, system: SystemState) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from _thread import RLock
 from typing import Any, Final, NoReturn
 from weakref import WeakValueDictionary
 
@@ -10,6 +11,9 @@ MAX_ATOM_CHARACTERS: Final = 255
 
 _interned: WeakValueDictionary[str, Atom] = WeakValueDictionary()
 _recent: dict[str, Atom] = {}
+_interning: Final = RLock()
+"""Two threads that make an atom of one name must get one object. `_thread`'s lock, which gevent never replaces: the hub
+makes atoms too, and must not be switched away from."""
 _MAX_RECENT: Final = 8192
 
 
@@ -67,8 +71,11 @@ class Atom:
         set_once = object.__setattr__
         set_once(atom, "name", str(name))
         set_once(atom, "etf", b"w%c%b" % (size, utf8) if size < 256 else b"v%b%b" % (size.to_bytes(2, "big"), utf8))
-        _interned[atom.name] = atom
-        return _remember(atom)
+        with _interning:
+            found = _interned.get(name)
+            if found is None:
+                _interned[atom.name] = found = atom
+        return _remember(found)
 
     def __setattr__(self, attribute: str, value: object) -> NoReturn:
         raise AttributeError(f"atoms are immutable; cannot set {attribute!r}")

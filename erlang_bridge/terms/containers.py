@@ -165,7 +165,7 @@ def exact_key(term: Any) -> Any:
         elif kind in _PLAIN_KINDS:
             flat.append((kind, item))
         else:
-            plain = _plain(item)
+            plain = plain_value(item)
             if plain is item:
                 flat.append((kind, item))
             else:
@@ -185,12 +185,14 @@ class _Exact:
 _PLAIN_KINDS: Final = frozenset((Atom, int, bytes, bool, type(None), BitString))
 
 
-def _plain(item: Any) -> Any:
+def plain_value(item: Any) -> Any:
     """The plain value that a subclass or a look-alike stands for, or `item` itself."""
     to_term = getattr(type(item), "__erlang_term__", None)
     if to_term is not None:
         return to_term(item)
-    bases: tuple[type[Any], ...] = (int, float, str, tuple, list, dict)
+    if isinstance(item, str):
+        return str.__str__(item)  # of a member of an enumeration `str` gives the name
+    bases: tuple[type[Any], ...] = (int, float, bytes, tuple, list, dict)
     for base in bases:
         if isinstance(item, base):
             return base(item)

@@ -15,7 +15,7 @@ from math import copysign
 from typing import Any, Final
 
 from erlang_bridge.terms.atom import Atom
-from erlang_bridge.terms.containers import BitString, ImproperList, Map, exact_key
+from erlang_bridge.terms.containers import BitString, ImproperList, Map, exact_key, plain_value
 from erlang_bridge.terms.funs import Export, Fun, Record
 from erlang_bridge.terms.identifiers import Pid, Port, Reference
 
@@ -123,21 +123,10 @@ _RANKS: Final[dict[type, int]] = {
 
 def _plain(item: Any) -> Any:
     """`item` as a value of one of the types of `_RANKS`."""
-    kind = type(item)
-    if kind in _RANKS:
+    if type(item) in _RANKS:
         return item
-    to_term = getattr(kind, "__erlang_term__", None)
-    if to_term is not None:
-        return to_term(item)
-    if isinstance(item, str):
-        return item.encode()
-    if isinstance(item, (bytearray, memoryview)):
-        return bytes(item)
-    bases: tuple[type[Any], ...] = (int, float, bytes, tuple, list, dict)
-    for base in bases:
-        if isinstance(item, base):
-            return base(item)
-    return item
+    plain = plain_value(item)
+    return plain.encode() if type(plain) is str else plain
 
 
 def _rank(item: Any) -> int:
@@ -225,14 +214,11 @@ def _map_items(value: Any) -> Any:
     return value.pairs() if type(value) is Map else value.items()
 
 
-_exact_sort_key: Final = cmp_to_key(lambda left, right: _compare(left, right, exact=True))
-
-
 def _maps(one: Any, other: Any, exactly: bool) -> _Inside:
     if len(one) != len(other):
         return _order(len(one), len(other)), None
-    mine = sorted(_map_items(one), key=lambda pair: _exact_sort_key(pair[0]))
-    theirs = sorted(_map_items(other), key=lambda pair: _exact_sort_key(pair[0]))
+    mine = sorted(_map_items(one), key=lambda pair: key_order(pair[0]))
+    theirs = sorted(_map_items(other), key=lambda pair: key_order(pair[0]))
     keys = ((a[0], b[0], True) for a, b in zip(mine, theirs, strict=True))
     values = ((a[1], b[1], exactly) for a, b in zip(mine, theirs, strict=True))
     return 0, chain(keys, values)

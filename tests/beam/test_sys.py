@@ -123,6 +123,9 @@ def test_a_peer_cannot_have_files_written(beam: Beam, counter: Pid, tmp_path: An
         Atom("error"),
         Atom("open_file"),
     )
+    # Nor by saying that one of ours asks.
+    beam.eval("P ! {system, {P, make_ref()}, {debug, {log_to_file, F}}}", P=counter, F=path.encode())
+    assert beam.eval("sys:log_to_file(P, false)", P=counter) is OK
     assert not (tmp_path / "debug.log").exists()
 
 

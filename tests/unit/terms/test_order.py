@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from enum import Enum
 from functools import cmp_to_key
 from itertools import combinations, pairwise
 
@@ -95,6 +96,20 @@ def test_not_equal(one, other):
     assert not exactly_equal(other, one)
     assert exact_key(one) != exact_key(other)
     assert compare(one, other) == -compare(other, one) != 0
+
+
+def test_subclasses_are_what_they_are_sent_as():
+    class Colour(str, Enum):  # noqa: UP042  # its `str` is its name, unlike a StrEnum's
+        RED = "red"
+
+    class Hash(bytes):
+        pass
+
+    for given, plain in ((Colour.RED, b"red"), (Hash(b"h"), b"h")):
+        assert exact_key(given) == exact_key(plain)
+        assert exactly_equal(given, plain)
+        assert compare(given, plain) == 0
+        assert Map([(given, 1), (plain, 2)]) == {plain: 2}
 
 
 def test_map_keys_are_compared_exactly():
