@@ -273,7 +273,7 @@ init({engine, Node, Engine, Args, Options}) ->
         request => undefined,     % of erpc, while it is starting or asking
         timer => undefined,       % of the next try, or of the end of our patience with the request
         tries => 0,               % in vain since it was up
-        calls => #{}              % alias of the reply => who asked, for each call under way
+        calls => #{}              % alias of the reply => who asked, and the monitor of it, for each call under way
     }));
 init({node, Options}) ->
     process_flag(trap_exit, true),
@@ -292,7 +292,7 @@ handle_call(Request, {Client, _} = From, #{kind := engine, pid := Pid, calls := 
     % The engine sees who asks. Its reply comes by way of this process, which answers in its place if the node is lost.
     Alias = alias([reply]),
     Pid ! {'$gen_call', {Client, [alias | Alias]}, Request},
-    {noreply, State#{calls := Calls#{Alias => From}}};
+    {noreply, State#{calls := Calls#{Alias => {From, monitor(process, Client)}}}};
 handle_call(_Request, _From, #{kind := engine, node := Node} = State) ->
     {reply, {error, {nodedown, Node}}, State};
 handle_call(Request, _From, #{kind := node} = State) ->
@@ -317,8 +317,18 @@ handle_info({'EXIT', Other, normal}, #{kind := engine} = State) when is_pid(Othe
     {noreply, State};
 handle_info({[alias | Alias], Reply} = Message, #{kind := engine, calls := Calls} = State) ->
     case maps:take(Alias, Calls) of
-        {From, Rest} -> gen_server:reply(From, Reply), {noreply, State#{calls := Rest}};
+        {{From, Monitor}, Rest} ->
+            demonitor(Monitor, [flush]),
+            gen_server:reply(From, Reply),
+            {noreply, State#{calls := Rest}};
         error -> pass_on(Message, State)
+    end;
+handle_info({'DOWN', Monitor, process, _, _} = Message, #{kind := engine, calls := Calls} = State) ->
+    % Whoever asked is gone: nobody waits for the reply.
+    case [Alias || {Alias, {_, Asked}} <- maps:to_list(Calls), Asked =:= Monitor] of
+        [Alias] -> unalias(Alias), {noreply, State#{calls := maps:remove(Alias, Calls)}};
+        [] when map_get(request, State) =:= undefined -> pass_on(Message, State);
+        [] -> response(Message, State)
     end;
 handle_info({timeout, Timer, pyanoma_sup}, #{kind := engine} = State) ->
     case State of
@@ -331,10 +341,7 @@ handle_info({nodeup, Node, _}, #{kind := engine, status := waiting, node := Node
 handle_info({Change, _, _}, #{kind := engine, status := waiting} = State) when Change =:= nodeup; Change =:= nodedown ->
     {noreply, State};
 handle_info(Message, #{kind := engine, request := Request} = State) when Request =/= undefined ->
-    case outcome(fun() -> erpc:check_response(Message, Request) end) of
-        no_response -> pass_on(Message, State);
-        Outcome -> answered(Outcome, State)
-    end;
+    response(Message, State);
 handle_info(Message, #{kind := engine} = State) ->
     pass_on(Message, State);
 
@@ -512,9 +519,20 @@ engine_ended(shutdown, #{node := Node} = State) ->
 engine_ended(Reason, State) ->
     leave(Reason, State).
 
+%% Perhaps the response to our request; any other message is the engine's.
+response(Message, #{request := Request} = State) ->
+    case outcome(fun() -> erpc:check_response(Message, Request) end) of
+        no_response -> pass_on(Message, State);
+        Outcome -> answered(Outcome, State)
+    end.
+
 %% Wait until the next try. Whoever waits for the engine is told; were this process to end, its end would tell them.
 wait_for_node(#{node := Node, calls := Calls, tries := Tries, timer := Timer} = State) ->
-    maps:foreach(fun(Alias, From) -> unalias(Alias), gen_server:reply(From, {error, {nodedown, Node}}) end, Calls),
+    maps:foreach(fun(Alias, {From, Monitor}) ->
+        unalias(Alias),
+        demonitor(Monitor, [flush]),
+        gen_server:reply(From, {error, {nodedown, Node}})
+    end, Calls),
     watch_nodes(true, State),
     State#{status := waiting, request := undefined, calls := #{}, tries := Tries + 1,
            timer := start_timer(delay(State), Timer)}.

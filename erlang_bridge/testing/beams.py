@@ -420,7 +420,9 @@ class Beam:
             if self._program is not None:
                 self._program.wait(2.0)  # the line closes a moment before the process is gone
             raise BeamDied(self._explain(f"ended before it answered: {what}")) from None
-        except gevent.Timeout:
+        except gevent.Timeout as timeout:
+            if timeout.seconds != timeout_s:
+                raise  # somebody else's, around this call
             raise EvalTimeout(self._explain(f"no answer within {timeout_s:g} s: {what}")) from None
         assert answered is not None
         kind, data = answered

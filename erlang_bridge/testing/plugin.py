@@ -329,19 +329,16 @@ def node_factory(request: pytest.FixtureRequest) -> Iterator[NodeFactory]:
     """
     from erlang_bridge import Node
 
-    started: list[Node] = []
+    started = ExitStack()
 
     def start(name: str | None = None, **options: Any) -> Node:
         if options.get("listen", True):
             options.setdefault("epmd_port_number", request.getfixturevalue("epmd_port"))
         options.setdefault("cookie", request.getfixturevalue("beam_cookie"))
-        node = Node(name or f"py_{secrets.token_hex(4)}@127.0.0.1", **options)
-        started.append(node)
-        return node
+        return started.enter_context(Node(name or f"py_{secrets.token_hex(4)}@127.0.0.1", **options))
 
-    yield start
-    for node in started:
-        node.stop()
+    with started:
+        yield start
 
 
 @pytest.fixture

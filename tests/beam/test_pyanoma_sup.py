@@ -251,6 +251,15 @@ def test_restart_types(sup_beam: Beam, node: Node, restart: str, end: str, comes
     assert tree.eval("gen_server:call(K, read)", K=keepers["b"]) == 11
 
 
+def test_calls_of_the_dead_are_forgotten(sup_beam: Beam, node: Node) -> None:
+    tree = Tree(sup_beam, node.name, "#{}", engine("a"))
+    keeper = tree.children()["a"]
+    source = "[spawn(fun() -> catch gen_server:call(K, {sleep, 5.0}, 100) end) || _ <- lists:seq(1, 20)], ok"
+    tree.eval(source, K=keeper)
+    sup_beam.wait_until("map_size(maps:get(calls, sys:get_state(K))) =:= 20", K=keeper)
+    sup_beam.wait_until("map_size(maps:get(calls, sys:get_state(K))) =:= 0", K=keeper)
+
+
 def test_caller_hears_why_the_engine_ended(sup_beam: Beam, node: Node) -> None:
     tree = Tree(sup_beam, node.name, "#{intensity => 5}", engine("a"))
     with pytest.raises(ErlangExit) as caught:
