@@ -34,12 +34,15 @@ class Connector(GenServer):
 
     def init(self, args: tuple[str, ...]) -> _Lost:
         self._wanted = frozenset(Atom(name) for name in args)
-        self.node.monitor_nodes(None, self._on_nodedown)
+        self._stop_listening = self.node.monitor_nodes(None, self._on_nodedown)
         lost = _Lost()
         for name in self._wanted:
             # The application connects at its start; this one only looks after what is missing later.
             self._try_later(name, lost)
         return lost
+
+    def terminate(self, reason: Any, state: _Lost) -> None:
+        self._stop_listening()
 
     def _on_nodedown(self, name: Atom, hidden: bool, reason: str) -> None:
         # Called in the hub: only a message, and none once this process has ended.

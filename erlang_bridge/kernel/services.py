@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+import gevent
+
 from erlang_bridge.kernel import group_leader, standard
 from erlang_bridge.kernel.logger_proxy import LoggerProxy
 from erlang_bridge.kernel.net_kernel import NetKernel
@@ -17,6 +19,8 @@ from erlang_bridge.terms import Atom
 log = logging.getLogger("erlang_bridge.kernel")
 
 OK: Final = Atom("ok")
+USER: Final = Atom("user")
+RETRY_S: Final = 0.1
 
 
 class Kernel:
@@ -31,8 +35,8 @@ def start(node: Any) -> Kernel:
     standard.export_standard(node)
     kernel = Kernel()
     # First, so that the others have a group leader.
-    _keep_running(node, kernel, Atom("user"), group_leader.User, lambda: node.streams)
-    node.table.default_group_leader = node.table.whereis(Atom("user"))
+    _keep_running(node, kernel, USER, group_leader.User, lambda: node.streams)
+    node.table.default_group_leader = node.table.whereis(USER)
     _keep_running(node, kernel, Atom("logger_proxy"), LoggerProxy, lambda: None)
     _keep_running(node, kernel, Atom("net_kernel"), NetKernel, lambda: None)
     _keep_running(node, kernel, Atom("rex"), Rex, lambda: None)
@@ -51,12 +55,18 @@ def _keep_running(
     node: Any, kernel: Kernel, name: Atom, server_class: type[GenServer], make_args: Callable[[], Any]
 ) -> None:
     """Start a server, and again whenever it has ended, each time with new arguments."""
+    if not kernel.is_running:
+        return
 
     def started(answer: Any) -> None:
         if type(answer) is tuple and answer[0] is OK:
             node.table.find(answer[1]).on_exit = ended
+            if name is USER:
+                # Processes that start from now on; those that had the old one write to nobody, as on a BEAM.
+                node.table.default_group_leader = answer[1]
         elif kernel.is_running:
-            log.error("%s did not start: %r", name, answer)
+            log.error("%s did not start and is tried again: %r", name, answer)
+            gevent.spawn_later(RETRY_S, _keep_running, node, kernel, name, server_class, make_args)
 
     def ended(reason: Any) -> None:
         if kernel.is_running:

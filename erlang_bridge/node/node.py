@@ -391,17 +391,28 @@ class Node:
 
     def monitor_nodes(
         self, on_nodeup: Callable[[Atom, bool], None] | None, on_nodedown: Callable[[Atom, bool, str], None] | None
-    ) -> None:
+    ) -> Callable[[], None]:
         """Have functions called, in the hub.
 
         Args:
             on_nodeup: when a node has connected, with its name and whether it is hidden.
             on_nodedown: when its connection has ended, with the reason as a third argument.
+
+        Returns:
+            A function that takes this back.
         """
         if on_nodeup is not None:
             self._on_nodeup.append(on_nodeup)
         if on_nodedown is not None:
             self._on_nodedown.append(on_nodedown)
+
+        def take_back() -> None:
+            if on_nodeup in self._on_nodeup:
+                self._on_nodeup.remove(on_nodeup)
+            if on_nodedown in self._on_nodedown:
+                self._on_nodedown.remove(on_nodedown)
+
+        return take_back
 
     def peer_release(self, node: str | Atom) -> int | None:
         """The OTP release of a connected node as far as it has been learnt, such as 27."""

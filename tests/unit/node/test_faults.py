@@ -138,3 +138,22 @@ def test_a_stranger_cannot_write_lines_into_the_log(node: Node, caplog: pytest.L
         gevent.sleep(0.05)
     assert len(caplog.records) >= 2
     assert not [record for record in caplog.records if "\n" in record.getMessage()]
+
+
+def test_the_group_leader_is_kept_running(node: Node) -> None:
+    # Killed before its first turn, and once more when it runs.
+    for _ in range(2):
+        old = node.whereis("user")
+        node.exit(old, Atom("kill"))
+        assert until(lambda old=old: node.whereis("user") not in (None, old))
+        assert until(lambda: node.table.default_group_leader == node.whereis("user"))
+
+
+def test_listening_for_nodes_is_taken_back(node: Node, peer: ScriptedPeer) -> None:
+    heard = []
+    take_back = node.monitor_nodes(None, lambda *news: heard.append(news))
+    take_back()
+    take_back()
+    peer.close()
+    assert until(lambda: node.nodes("connected") == [])
+    assert heard == []
