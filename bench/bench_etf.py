@@ -122,8 +122,8 @@ def beside_erts() -> list[dict[str, Any]]:
         row: dict[str, Any] = {
             "term": name,
             "bytes": len(data),
-            "encode_us": per_call(lambda term=term: etf.encode(term), count),  # type: ignore[misc]
-            "decode_us": per_call(lambda data=data: etf.decode(data), count),  # type: ignore[misc]
+            "encode_us": per_call(lambda term=term: etf.encode(term), count),
+            "decode_us": per_call(lambda data=data: etf.decode(data), count),
         }
         if name in theirs:
             row["erts_encode_us"], row["erts_decode_us"] = theirs[name]
@@ -141,8 +141,8 @@ def packets() -> list[dict[str, Any]]:
     ):
         packet = etf.encode_signal(control, payload)
         many = packet * 500
-        cut = per_call(lambda many=many: etf.cut_signals(many, 0, 1 << 20), 5) / 500  # type: ignore[misc]
-        encode = per_call(lambda c=control, p=payload: etf.encode_signal(c, p), 1000)  # type: ignore[misc]
+        cut = per_call(lambda many=many: etf.cut_signals(many, 0, 1 << 20), 5) / 500
+        encode = per_call(lambda c=control, p=payload: etf.encode_signal(c, p), 1000)
         rows.append({"packet": name, "bytes": len(packet), "encode_us": encode, "cut_us": cut})
     return rows
 
@@ -160,9 +160,9 @@ def growth(most: int) -> list[dict[str, Any]]:
                 break  # the shape does not get so large
             count = max(1, 200_000 // size)
             rounds = 5 if size < 10_000_000 else 1
-            row["encode"][size] = per_call(lambda term=term: etf.encode(term), count, rounds) * 1000 / len(data)  # type: ignore[misc]
+            row["encode"][size] = per_call(lambda term=term: etf.encode(term), count, rounds) * 1000 / len(data)
             del term
-            row["decode"][size] = per_call(lambda data=data: etf.decode(data), count, rounds) * 1000 / len(data)  # type: ignore[misc]
+            row["decode"][size] = per_call(lambda data=data: etf.decode(data), count, rounds) * 1000 / len(data)
             size *= 10
         rows.append(row)
     return rows

@@ -52,7 +52,7 @@ class Link(GenServer):
         if message:
             self.send(state, message - 1)
         else:
-            self.process.table.finished.set(None)  # type: ignore[attr-defined]
+            self.process.table.finished.set(None)
         return NoReply(state)
 
 
@@ -147,7 +147,7 @@ class Bench:
             previous = wait_started(table, Link, previous)[1]
         gen.call(self.me, first, previous)
         finished: Any = Waiter(table.scheduler)
-        table.finished = finished  # type: ignore[attr-defined]
+        table.finished = finished
 
         def job() -> None:
             table.send(None, previous, size * laps)
