@@ -269,6 +269,10 @@ class Beam:
     def freeze(self) -> None:
         """``SIGSTOP``: its sockets stay open and it answers nothing."""
         os.kill(self.pid, signal.SIGSTOP)
+        # The signal takes its time to reach every thread, and one that still runs may answer.
+        deadline = monotonic() + 2.0
+        while not _is_stopped(self.pid) and monotonic() < deadline:
+            gevent.sleep(0.001)
 
     def thaw(self) -> None:
         """``SIGCONT``."""
@@ -451,3 +455,12 @@ class Beam:
                 lines += [line.rstrip() for line in text.readlines(4096) if line.startswith("Slogan")]
         log = self.log_text()[-_LOG_SHOWN:].strip()
         return "\n".join([*lines, f"-- end of its log ({self.log_path}):", log or "(nothing)"])
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether all threads of a process stand still (state ``T`` of ``/proc/PID/task/N/stat``)."""
+    try:
+        stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:
+        return False  # a thread ended meanwhile
+    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
