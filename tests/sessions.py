@@ -67,7 +67,8 @@ class Session:
             self.terminal.type(line)
             result = _RESULT.search(line)
             if result:
-                self.terminal.expect(rf"^{pattern_of(result[1])}\s*$", timeout_s)
+                # What the logger prints meanwhile may follow on the same line.
+                self.terminal.expect(rf"^{pattern_of(result[1])}(?:\s*$|=[A-Z ]+ REPORT====)", timeout_s)
             self.terminal.expect(self._prompt or "", timeout_s)
 
     def expect(self, text: str, timeout_s: float = 10.0) -> None:
