@@ -150,7 +150,7 @@ def encode_message(message: Message) -> tuple[Atom, Atom, dict[Atom, Any]]:
         >>> encode_message(CountReply(2))
         (Atom('ticker'), Atom('count_reply'), {Atom('counter'): 2})
     """
-    values = {Atom(field.name): getattr(message, field.name) for field in fields(message)}  # type: ignore[arg-type]
+    values = {Atom(field.name): getattr(message, field.name) for field in fields(message)}  # type: ignore[arg-type]  # every message is a dataclass
     return Atom(message.engine), Atom(message.tag()), values
 
 
@@ -167,7 +167,7 @@ def decode_message(body: Any, known: tuple[type[Message], ...]) -> Message:
             raise MalformedEnvelope("expected {Engine, Message, Fields} with two atoms and a map as message")
     for message in known:
         if message.engine == engine and message.tag() == tag:
-            names = {field.name for field in fields(message)}  # type: ignore[arg-type]
+            names = {field.name for field in fields(message)}  # type: ignore[arg-type]  # every message is a dataclass
             given = {key.name if isinstance(key, Atom) else repr(key): value for key, value in values.items()}
             if given.keys() != names:
                 raise MalformedEnvelope(f"expected the fields {sorted(names)} of {tag}, got {sorted(given)}")

@@ -200,8 +200,8 @@ def struct(
             raise ValueError(f"{name} already stands for {known.cls.__module__}.{known.cls.__qualname__}")
         codec = StructCodec(atom, cls, strict=strict, exception=exception, names=names)
         into[atom] = codec
-        cls.__erlang_struct__ = codec  # type: ignore[attr-defined]
-        cls.__erlang_term__ = _term_of  # type: ignore[attr-defined]
+        cls.__erlang_struct__ = codec  # type: ignore[attr-defined]  # the mark of a struct
+        cls.__erlang_term__ = _term_of  # type: ignore[attr-defined]  # what the encoder asks for
         return cls
 
     return register

@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -20,6 +21,7 @@ from erlang_bridge.errors import BridgeError, exit_for
 from erlang_bridge.kernel import child_starts, group_leader, io, push, rpc, services
 from erlang_bridge.kernel.callables import Callables
 from erlang_bridge.kernel.global_names import GlobalNames
+from erlang_bridge.kernel.multi_call import calling_process
 from erlang_bridge.kernel.pg import ProcessGroups
 from erlang_bridge.kernel.releases import PeerReleases
 from erlang_bridge.kernel.spawn_server import SpawnServer, body_crashed, unencodable_result
@@ -36,7 +38,7 @@ from erlang_bridge.otp import gen
 from erlang_bridge.otp.gen_server import GenServer, wait_started
 from erlang_bridge.otp.own import OwnProcess
 from erlang_bridge.process import Process, ProcessTable
-from erlang_bridge.process.exit_rules import NORMAL, SHUTDOWN
+from erlang_bridge.process.exit_rules import SHUTDOWN
 from erlang_bridge.terms import Atom, Pid, Reference
 from erlang_bridge.terms.text import format_term
 
@@ -338,8 +340,8 @@ class Node:
                 process, _atom(node), module, function, list(arguments), link=link, monitor=monitor, timeout_s=timeout_s
             )
 
-    def _caller(self) -> _Caller:
-        return _Caller(self.table)
+    def _caller(self) -> AbstractContextManager[Process]:
+        return calling_process(self.table)
 
     def offload(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run what would hold up everybody, C code above all, in a thread of the pool; waits for its result.
@@ -503,28 +505,6 @@ class Node:
 
     def _resolve(self, node_name: str) -> tuple[str, int]:
         return resolve_node(node_name, port=self._epmd_port, timeout_s=self.options.setup_time_s)
-
-
-class _Caller:
-    """The process on whose behalf a call is made: the running one, or a guest for the time of the call."""
-
-    __slots__ = ("_guest", "_table")
-
-    def __init__(self, table: ProcessTable) -> None:
-        self._table = table
-        self._guest: Process | None = None
-
-    def __enter__(self) -> Process:
-        process = self._table.current()
-        if process is None:
-            self._guest = process = self._table.add_guest()
-        return process
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._guest is not None:
-            self._table.exit(self._guest, NORMAL)
 
 
 def _tell(function: Callable[..., None], *arguments: Any) -> None:
