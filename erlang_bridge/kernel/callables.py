@@ -52,6 +52,15 @@ class Callables:
 
     def __init__(self) -> None:
         self._functions: dict[tuple[str, str], list[_Exported]] = {}
+        self._resolvers: list[Callable[[str, str, int], Callable[..., Any] | None]] = []
+
+    def add_resolver(self, resolve: Callable[[str, str, int], Callable[..., Any] | None]) -> None:
+        """Have `resolve` asked, with module, function and arity, for what is not in the table.
+
+        It answers with a function of that many arguments, or None. For families of names that cannot be listed:
+        ``module_info`` of every module.
+        """
+        self._resolvers.append(resolve)
 
     def export(
         self, module: str, name: str, function: Callable[..., Any], *, with_call: bool = False, arity: int | None = None
@@ -74,6 +83,10 @@ class Callables:
         for entry in self._functions.get((module.name, name.name), ()):
             if arity in entry.arities:
                 return entry
+        for resolve in self._resolvers:
+            function = resolve(module.name, name.name, arity)
+            if function is not None:
+                return _Exported(function, False, range(arity, arity + 1))
         return None
 
     def exported(self, module: str) -> Iterator[tuple[str, int]]:

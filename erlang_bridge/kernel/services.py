@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import gevent
 
-from erlang_bridge.kernel import group_leader, standard
+from erlang_bridge.kernel import applications, code_server, erlang_info, group_leader, standard
 from erlang_bridge.kernel.logger_proxy import LoggerProxy
 from erlang_bridge.kernel.net_kernel import NetKernel
 from erlang_bridge.kernel.rex import Rex
@@ -33,6 +33,8 @@ class Kernel:
 def start(node: Any) -> Kernel:
     """Start the kernel processes of `node` and fill its table of callables."""
     standard.export_standard(node)
+    for part in (erlang_info, applications, code_server):
+        part.export(node)
     kernel = Kernel()
     # First, so that the others have a group leader.
     _keep_running(node, kernel, USER, group_leader.User, lambda: node.streams)

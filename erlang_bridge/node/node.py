@@ -14,17 +14,22 @@ import gevent
 import greenlet
 from gevent.event import Event
 
+from erlang_bridge import runtime_tools
+from erlang_bridge import shell as python_shell
 from erlang_bridge.dist.flags import OFFERED_HIDDEN, OFFERED_VISIBLE
 from erlang_bridge.dist.handshake import NodeIdentity
 from erlang_bridge.epmd.node_names import parse_node_name
 from erlang_bridge.errors import BridgeError, exit_for
 from erlang_bridge.kernel import child_starts, group_leader, io, push, rpc, services
+from erlang_bridge.kernel.applications import Applications
 from erlang_bridge.kernel.callables import Callables
+from erlang_bridge.kernel.code_server import CodeServer
 from erlang_bridge.kernel.global_names import GlobalNames
 from erlang_bridge.kernel.multi_call import calling_process
 from erlang_bridge.kernel.pg import ProcessGroups
 from erlang_bridge.kernel.releases import PeerReleases
 from erlang_bridge.kernel.spawn_server import SpawnServer, body_crashed, unencodable_result
+from erlang_bridge.kernel.tables import Tables
 from erlang_bridge.net.channel import Channel
 from erlang_bridge.net.connections import Connections
 from erlang_bridge.net.cookies import find_cookie
@@ -67,6 +72,7 @@ class Node:
         engines: servers that others may start here by name, with ``pyanoma:start_link(Name, Args)``.
         streams: what the process ``user`` writes to and reads from; by default it writes to ``sys.stdout`` and reads
             nothing.
+        shell: let whoever has the cookie open a Python prompt in this node. That is full power over it.
 
     Raises:
         ConfigError: no such name, no cookie.
@@ -88,6 +94,7 @@ class Node:
         epmd_port_number: int | None = None,
         engines: Mapping[str, type[GenServer]] | None = None,
         streams: group_leader.Streams | None = None,
+        shell: bool = False,
     ) -> None:
         parsed = parse_node_name(name)
         self.name = Atom(str(parsed))
@@ -95,7 +102,12 @@ class Node:
         self.options = options or NetOptions()
         self.engines: dict[str, type[GenServer]] = dict(engines or {})
         self.streams = streams or group_leader.Streams()
+        self.shell_enabled = shell
         self.callables = Callables()
+        self.applications = Applications()
+        self.tables = Tables()
+        self.code = CodeServer(self)
+        self._at_stop: list[Callable[[], None]] = []
         self._cookie = find_cookie(cookie, create=True).value
         self._cookies: dict[str, bytes] = {}
         self._epmd_port = epmd_port_number if epmd_port_number is not None else epmd_port(os.environ)
@@ -129,6 +141,8 @@ class Node:
             self.global_names = GlobalNames(self)
             self.pg = ProcessGroups(self)
             self.kernel = services.start(self)
+            runtime_tools.start(self)
+            python_shell.start(self)
             self.connections.set_identity(NodeIdentity(self.name.name, creation, flags))
         except BaseException:
             self._close_network()
@@ -202,11 +216,17 @@ class Node:
             stop_engines(self.table, min(timeout_s, _ENGINES_STOP_S))
         finally:
             self._may_dial = False
+            for function in reversed(self._at_stop):
+                _tell(function)
             services.stop(self)
             self.table.close(SHUTDOWN)
             # Closing a channel writes what the ends of the processes have queued.
             self._close_network()
             self._stopped_event.set()
+
+    def at_stop(self, function: Callable[[], None]) -> None:
+        """Have `function` called once when the node stops, after what is supervised has ended. Must not block."""
+        self._at_stop.append(function)
 
     def _close_network(self) -> None:
         self.connections.close()
@@ -508,11 +528,11 @@ class Node:
 
 
 def _tell(function: Callable[..., None], *arguments: Any) -> None:
-    """Call one of those that want to hear of connections: what it raises must not keep the others from hearing."""
+    """Call one of those that want to hear of something: what it raises must not keep the others from hearing."""
     try:
         function(*arguments)
     except Exception:
-        log.exception("a function told of a node that came or went has raised")
+        log.exception("a function that was told of a node that came or went, or of the stop, has raised")
 
 
 def _atom(name: str | Atom) -> Atom:
