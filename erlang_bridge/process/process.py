@@ -45,6 +45,7 @@ class Process:
         "initial_call",
         "label",
         "links",
+        "longest_turn_s",
         "mailbox",
         "monitored_by",
         "monitors",
@@ -55,10 +56,12 @@ class Process:
         "pending_calls",
         "pid",
         "reductions",
+        "run_time_s",
         "state",
         "table",
         "timers",
         "trap_exit",
+        "turns",
     )
 
     table: ProcessTable
@@ -91,6 +94,12 @@ class Process:
     """Called with the reason when the process ends, after links and monitors have been told. Must not raise."""
     reductions: int
     """Messages handled so far."""
+    turns: int
+    """How often it has had the CPU; a turn ends when it has nothing to do, has had its share, or blocks."""
+    run_time_s: float
+    """All turns together, without the time that its code was blocked."""
+    longest_turn_s: float
+    """For so long it has kept everybody else waiting."""
 
     def __init__(self, table: ProcessTable, pid: Pid) -> None:
         self.table = table
@@ -115,6 +124,9 @@ class Process:
         self.greenlet = None
         self.on_exit = None
         self.reductions = 0
+        self.turns = 0
+        self.run_time_s = 0.0
+        self.longest_turn_s = 0.0
 
     def __repr__(self) -> str:
         name = f" {self.name}" if self.name is not None else ""
@@ -212,6 +224,13 @@ class Process:
         """Go on where the process waits. Called in the hub."""
         if self.state == READY:
             self.greenlet.switch()
+
+    def count_turn(self, took_s: float) -> None:
+        """Note a turn that ended because its code blocked."""
+        self.turns += 1
+        self.run_time_s += took_s
+        if took_s > self.longest_turn_s:
+            self.longest_turn_s = took_s
 
     def run_turn(self, worker: Worker) -> int:
         raise NotImplementedError(f"{type(self).__name__} has no turns")

@@ -13,8 +13,9 @@ one's, and each switch would copy it.
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
+from collections.abc import Callable
+from time import monotonic
 from typing import Any, Final, Protocol
 
 import greenlet
@@ -27,8 +28,7 @@ MESSAGES_PER_DRAIN: Final = 2000
 SECONDS_PER_DRAIN: Final = 0.005
 """A drain that has used up either goes back to the loop, so that sockets and timers are served."""
 TURNS_PER_SWITCH: Final = 64
-TURNS_PER_LOOK: Final = 8
-"""How many turns a worker gives before it goes back to the hub, and (a power of 2) before it looks at the clock."""
+"""How many turns a worker gives before it goes back to the hub."""
 IDLE_WORKERS: Final = 256
 """Parked greenlets that are kept for later turns; more than that end when they have nothing to do."""
 
@@ -46,9 +46,40 @@ class Runnable(Protocol):
 
 
 class Worker(greenlet.greenlet):
-    """A pooled greenlet. `process` is whose turn it runs."""
+    """A pooled greenlet. `process` is whose turn it runs.
 
-    process: Any = None
+    Whoever switches to one, gevent included, does so through `switch` or `throw` and comes back when it parks or
+    blocks: that is how the time that a process was blocked is told from the time that its code ran.
+    """
+
+    __slots__ = ("process", "since")
+
+    process: Any
+    since: float
+    """On the monotonic clock: when the turn that it runs began."""
+
+    def __init__(self, run: Callable[[], None], parent: Any) -> None:
+        super().__init__(run, parent)
+        self.process = None
+        self.since = 0.0
+
+    def switch(self, *arguments: Any, **keywords: Any) -> Any:
+        self.since = monotonic()
+        try:
+            return greenlet.greenlet.switch(self, *arguments, **keywords)
+        finally:
+            process = self.process
+            if process is not None:
+                process.count_turn(monotonic() - self.since)
+
+    def throw(self, *arguments: Any, **keywords: Any) -> Any:
+        self.since = monotonic()
+        try:
+            return greenlet.greenlet.throw(self, *arguments, **keywords)
+        finally:
+            process = self.process
+            if process is not None:
+                process.count_turn(monotonic() - self.since)
 
 
 class Scheduler:
@@ -80,7 +111,7 @@ class Scheduler:
     def _drain(self) -> None:
         ready = self.ready
         self.budget = MESSAGES_PER_DRAIN
-        self.deadline = deadline = time.monotonic() + SECONDS_PER_DRAIN
+        self.deadline = deadline = monotonic() + SECONDS_PER_DRAIN
         idle = self._idle
         try:
             while ready and self.budget > 0:
@@ -94,7 +125,7 @@ class Scheduler:
                 else:
                     worker = idle.pop() if idle else Worker(self._work, self.hub)
                     worker.switch()
-                if time.monotonic() > deadline:
+                if monotonic() > deadline:
                     break
         finally:
             # Also after an exception (an interrupt from the keyboard comes anywhere): the others must not stand still.
@@ -116,19 +147,27 @@ class Scheduler:
         ready = self.ready
         idle = self._idle
         switch_to_hub = self.hub.switch
-        monotonic = time.monotonic
-        most, look = TURNS_PER_SWITCH, TURNS_PER_LOOK - 1
         while not self.closed:
             turns = 0
-            while ready and self.budget > 0 and not ready[0].needs_greenlet and turns < most:
+            while ready and self.budget > 0 and not ready[0].needs_greenlet and turns < TURNS_PER_SWITCH:
                 turns += 1
-                self.budget -= ready.popleft().run_turn(me)
+                process = ready.popleft()
+                self.budget -= process.run_turn(me)
+                now = monotonic()
+                took = now - me.since
+                me.since = now
+                process.turns += 1
+                process.run_time_s += took
+                if took > process.longest_turn_s:
+                    process.longest_turn_s = took
                 if me.gr_context is not None:
                     # Context variables that one process has set are not for the next one.
                     me.gr_context = None
-                if not turns & look and monotonic() > self.deadline:
+                if now > self.deadline:
                     break
             self.turns += turns
+            # A parked worker keeps nothing of the last process alive.
+            process = None
             if len(idle) >= IDLE_WORKERS or self.closed:
                 return
             idle.append(me)
