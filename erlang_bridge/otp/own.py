@@ -88,6 +88,14 @@ class OwnProcess:
         """A name for people, shown by tools (``proc_lib:set_label/1``)."""
         self._process.label = label
 
+    @property
+    def dictionary(self) -> dict[Any, Any]:
+        """The process dictionary: what the process keeps for itself and tools show, ``put/2`` and ``get/1``."""
+        process = self._process
+        if process.dictionary is None:
+            process.dictionary = {}
+        return process.dictionary
+
     def alias(self, *, once: bool = False) -> Reference:
         """A reference that others can send to until `unalias` (or, with `once`, the first message)."""
         return self._process.table.alias(self._process, once=once)
