@@ -2,15 +2,16 @@
 # make test    every test, against the BEAMs of this machine;  make test ARGS="-k ticker -m 'not slow'"
 # make check   lint and test: what CI runs
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format check bench clean
+.PHONY: help setup run test test-otp-matrix lint format check bench clean
 
 BIN := .venv/bin
 PYTHON ?=
 ARGS ?=
+OTP ?=
 export PYTHON
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 setup:  ## .venv with pyanoma on it, and the system packages that are missing
 	@bash scripts/setup.sh
@@ -20,6 +21,9 @@ run: setup  ## the demo: a BEAM supervises Python engines
 
 test: setup  ## all tests; ARGS go to pytest
 	@bash scripts/test.sh $(ARGS)
+
+test-otp-matrix: setup  ## as root: the BEAM tests with Debian's later releases, in folders of their own; OTP=27 for one
+	@bash scripts/otp_matrix.sh $(OTP) -- $(ARGS)
 
 lint: setup  ## style, types, direction of imports
 	@$(BIN)/ruff check .
@@ -37,5 +41,5 @@ bench: setup  ## our numbers beside OTP's, in one run
 	@$(BIN)/python -m bench $(ARGS)
 
 clean:  ## remove everything that make has made
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .otp build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -34,6 +34,7 @@ from erlang_bridge.errors import (
     EtfEncodeError,
     EtfError,
     HandshakeError,
+    ModuleNotLoaded,
     ModuleNotPushed,
     NameTaken,
     NoConnection,
@@ -52,8 +53,7 @@ from erlang_bridge.otp.own import OwnProcess
 from erlang_bridge.otp.results import Ignore, Init, NoReply, Reply, Stop
 from erlang_bridge.otp.supervisor import DynamicSupervisor, Supervisor
 from erlang_bridge.terms import Atom, BitString, Export, Fun, ImproperList, Map, Pid, Port, Record, Reference
-
-__version__ = "0.1.0"
+from erlang_bridge.version import __version__ as __version__
 
 __all__ = [
     "Atom",
@@ -85,6 +85,7 @@ __all__ = [
     "Init",
     "InvalidSpec",
     "Map",
+    "ModuleNotLoaded",
     "ModuleNotPushed",
     "NameTaken",
     "NetOptions",

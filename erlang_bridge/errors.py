@@ -20,6 +20,7 @@
     ├── ConnectionLost              an established connection ended
     ├── ConfigError                 a configuration key or flag has a wrong value
     ├── ModuleNotPushed             a BEAM did not compile or load an Erlang module sent to it
+    ├── ModuleNotLoaded             new code for a module was refused; everything runs the code that it ran before
     └── ErlangException             Erlang's three classes of exception, reason kept as a term
         ├── ErlangError  ErlangThrow
         └── ErlangExit
@@ -353,6 +354,36 @@ class ModuleNotPushed(BridgeError):
 
 
 # -- Erlang's exceptions ----------------------------------------------------------------------
+
+
+class ModuleNotLoaded(BridgeError):
+    """New code for a module was not taken: all processes run the code, and have the state, that they had before.
+
+    Attributes:
+        module: its name.
+        reason: ``nofile``: no such module is loaded, or it has no source. ``sticky_directory``: it must not be changed.
+            ``badfile``: it does not compile. ``on_load_failure``: it raised when it was run. ``code_change``: a state
+            cannot be converted. ``not_purged``: processes still run the version before the current one.
+        path, line: where the fault is, if it has a place.
+    """
+
+    def __init__(self, module: str, reason: str, text: str, path: str | None = None, line: int | None = None) -> None:
+        self.module = module
+        self.reason = reason
+        self.text = text
+        self.path = path
+        self.line = line
+        super().__init__(module, reason, text, path, line)
+
+    @property
+    def what(self) -> str:
+        """The fault, with file and line where it has them."""
+        if self.path is None:
+            return self.text
+        return f"{self.path}:{self.line}: {self.text}" if self.line is not None else f"{self.path}: {self.text}"
+
+    def __str__(self) -> str:
+        return f"{self.module} was not loaded ({self.reason}): {self.what}"
 
 
 class ErlangException(BridgeError):

@@ -5,7 +5,8 @@
     pyanoma_sup                 one_for_one
     ├── pyanoma_engines         one_for_one: the node's own engines
     │   └── ticker
-    └── pyanoma_connector       keeps the connections that the configuration names; only where it names some
+    ├── pyanoma_connector       keeps the connections that the configuration names; only where it names some
+    └── pyanoma_reloader        loads modules whose files change; only with ``reload``
 """
 
 from __future__ import annotations
@@ -16,14 +17,18 @@ from typing import Any, Final
 import gevent.event
 
 from engines.ticker.server import TICKER, Ticker
-from erlang_bridge import Atom, Node, OwnProcess, Pid
+from erlang_bridge import Atom, Node, OwnProcess, Pid, __version__
+from erlang_bridge.kernel.applications import Application
 from erlang_bridge.otp.child_specs import ChildSpec, SupervisorFlags
 from erlang_bridge.otp.supervisor import Supervisor
 from pyanoma.config import NodeConfig, load_engines
 from pyanoma.connector import Connector
+from pyanoma.reloader import Reloader
 
 log = logging.getLogger("pyanoma")
 
+NAME: Final = "pyanoma"
+DESCRIPTION: Final = "Anoma's engines in Python"
 ROOT: Final = "pyanoma_sup"
 STOP_TIME_S: Final = 30.0
 """For the tree to end; then the node stops all the same. Each child has its own, shorter time."""
@@ -45,11 +50,13 @@ class Running:
         self.supervisor = supervisor
         self.ended = gevent.event.Event()
         self.reason: Any = None
+        node.applications.add(Application(NAME, DESCRIPTION, __version__, root=supervisor))
         self._watcher = node.spawn(self._watch)
 
     def _watch(self, own: OwnProcess) -> None:
         monitor = own.monitor(self.supervisor)
         self.reason = own.receive(lambda message: _is_down(message, monitor))[4]
+        self.node.applications.remove(NAME)
         self.ended.set()
 
     def stop(self) -> None:
@@ -80,6 +87,7 @@ def start(config: NodeConfig) -> Running:
         embedded_epmd=config.embedded_epmd,
         epmd_port_number=config.epmd_port,
         engines=load_engines(config.engines),
+        shell=config.shell,
     )
     try:
         running = Running(node, node.start(Supervisor, _tree(config), name=ROOT))
@@ -101,6 +109,8 @@ def _tree(config: NodeConfig) -> tuple[SupervisorFlags, list[ChildSpec]]:
     children = [ChildSpec("pyanoma_engines", (Supervisor, engines, {"name": "pyanoma_engines"}))]
     if config.connect:
         children.append(ChildSpec("pyanoma_connector", (Connector, config.connect, {"name": "pyanoma_connector"})))
+    if config.reload:
+        children.append(ChildSpec("pyanoma_reloader", (Reloader, None, {"name": "pyanoma_reloader"})))
     return SupervisorFlags(intensity=3, period_s=60), children
 
 

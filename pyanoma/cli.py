@@ -10,7 +10,20 @@ import click
 from erlang_bridge import __version__
 from pyanoma.failures import EPILOG, ReportingGroup
 
-COMMANDS: Final = ("start", "demo", "ping", "call", "ps", "push", "doctor")
+COMMANDS: Final = (
+    "start",
+    "demo",
+    "ping",
+    "call",
+    "ps",
+    "tree",
+    "info",
+    "shell",
+    "trace",
+    "reload",
+    "push",
+    "doctor",
+)
 """In the order of the help. Each is the function of that name in the module of that name."""
 
 

@@ -15,6 +15,8 @@ key in the file    environment                flag                 value
 ``net_ticktime``   ``PYANOMA_NET_TICKTIME``   ``--net-ticktime``   seconds until a silent node is dead; 60
 ``setup_time``     ``PYANOMA_SETUP_TIME``     ``--setup-time``     seconds for each step of connecting; 7
 ``allow``          ``PYANOMA_ALLOW``          ``--allow``          nodes or hosts that may connect; all
+``shell``          ``PYANOMA_SHELL``          ``--shell``          others may open a Python shell; false
+``reload``         ``PYANOMA_RELOAD``         ``--reload``         load modules whose files change; false
 ``log_level``      ``PYANOMA_LOG_LEVEL``      ``--log-level``      debug, info, warning, error or critical; info
 =================  =========================  ===================  =============================================
 
@@ -60,6 +62,8 @@ class NodeConfig:
     net_ticktime: float = 60.0
     setup_time: float = 7.0
     allow: tuple[str, ...] | None = None
+    shell: bool = False
+    reload: bool = False
     log_level: str = "info"
 
     def net_options(self) -> NetOptions:
@@ -188,6 +192,8 @@ _KEYS: Final = {
     "net_ticktime": _Key("PYANOMA_NET_TICKTIME", "--net-ticktime", _seconds, "seconds, more than 0"),
     "setup_time": _Key("PYANOMA_SETUP_TIME", "--setup-time", _seconds, "seconds, more than 0"),
     "allow": _Key("PYANOMA_ALLOW", "--allow", _words, "names of nodes or hosts"),
+    "shell": _Key("PYANOMA_SHELL", "--shell", _boolean, "true or false"),
+    "reload": _Key("PYANOMA_RELOAD", "--reload", _boolean, "true or false"),
     "log_level": _Key("PYANOMA_LOG_LEVEL", "--log-level", _level, "one of " + ", ".join(LEVELS)),
 }
 

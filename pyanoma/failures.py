@@ -61,6 +61,11 @@ Exit codes:
   6  not done in time
 """
 
+
+class ShellOff(BridgeError):
+    """The node does not let anybody open a shell. The text is the node's own."""
+
+
 _CODES: Final[tuple[tuple[type[BaseException], ExitCode], ...]] = (
     (ConfigError, ExitCode.USAGE),
     (TermSyntaxError, ExitCode.USAGE),
@@ -71,6 +76,7 @@ _CODES: Final[tuple[tuple[type[BaseException], ExitCode], ...]] = (
     (BadCookie, ExitCode.REFUSED),
     (NotAllowed, ExitCode.REFUSED),
     (MissingFlags, ExitCode.REFUSED),
+    (ShellOff, ExitCode.REFUSED),
     (LostToSimultaneous, ExitCode.REFUSED),
     (ProtocolError, ExitCode.REFUSED),
     (EpmdError, ExitCode.UNREACHABLE),

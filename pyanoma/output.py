@@ -11,14 +11,21 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-_WIDTH_WITHOUT_TERMINAL: Final = 200
-"""Columns of a table that goes into a file or a pipe: nothing should be cut there."""
+_WIDTH_WITHOUT_TERMINAL: Final = 10_000
+"""Columns of what goes into a file or a pipe: nothing should be cut, or go on in the next line, there."""
 
 
 def console() -> Console:
     """Where tables are printed: standard output."""
     width = None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL
     return Console(width=width, highlight=False, emoji=False)
+
+
+def wide_console() -> Console:
+    """Where lines are printed as they are, however long: standard output."""
+    return Console(
+        width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL, highlight=False, emoji=False, soft_wrap=True
+    )
 
 
 def table(*columns: str, right: tuple[str, ...] = ()) -> Table:

@@ -10,7 +10,7 @@ import os
 from typing import Final
 
 from erlang_bridge.etf.decoder import decode, decode_prefix
-from erlang_bridge.etf.encoder import encode, encode_term
+from erlang_bridge.etf.encoder import Encoded, encode, encode_list, encode_term
 from erlang_bridge.etf.signals import NO_PAYLOAD, Signal, cut_signals, decode_assembled, encode_signal
 from erlang_bridge.etf.structs import StructCodec, default_structs, struct
 
@@ -22,6 +22,7 @@ if _forced != __impl__:
 
 __all__ = [
     "NO_PAYLOAD",
+    "Encoded",
     "Signal",
     "StructCodec",
     "__impl__",
@@ -31,6 +32,7 @@ __all__ = [
     "decode_prefix",
     "default_structs",
     "encode",
+    "encode_list",
     "encode_signal",
     "encode_term",
     "struct",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from itertools import chain
 from math import isfinite
@@ -82,6 +82,19 @@ _CYCLE_DEPTH: Final = 1_000
 """At this depth, and at each doubling of it, it is worth finding out whether a container contains itself."""
 
 
+class Encoded:
+    """A term that has been encoded already, to stand inside another: what takes long can be made in several turns.
+
+    Args:
+        etf: the bytes of one term, without 131.
+    """
+
+    __slots__ = ("etf",)
+
+    def __init__(self, etf: bytes) -> None:
+        self.etf = etf
+
+
 class _Refused(Exception):
     """`value`, itself or near the top of what is being encoded, has no term."""
 
@@ -120,6 +133,22 @@ def encode_term(term: Any) -> bytes:
     out: list[bytes] = []
     encode_into(out, term)
     return b"".join(out)
+
+
+def encode_list(chunks: Iterable[list[Any]]) -> Encoded:
+    """One list of the elements of all `chunks`. A generator may give way to others before each of them.
+
+    Raises:
+        EtfEncodeError: as `encode`.
+    """
+    count = 0
+    pieces: list[bytes] = []
+    for chunk in chunks:
+        count += len(chunk)
+        for item in chunk:
+            encode_into(pieces, item)
+        pieces = [b"".join(pieces)]
+    return Encoded(b"".join((_tag_u32(LIST_EXT, count), *pieces, _NIL)) if count else _NIL)
 
 
 def encode_into(out: list[bytes], term: Any) -> None:
@@ -274,6 +303,10 @@ def _reference(value: Reference) -> bytes:
     return _tag_u16(NEWER_REFERENCE_EXT, count) + value.node.etf + _U32S[count](value.creation, *words)
 
 
+def _encoded(value: Encoded) -> bytes:
+    return value.etf
+
+
 def _export(value: Export) -> bytes:
     return _EXPORT + value.module.etf + value.function.etf + _tag_u8(SMALL_INTEGER_EXT, value.arity)
 
@@ -293,6 +326,7 @@ _LEAVES: Final[dict[type, Callable[[Any], bytes]]] = {
     BitString: _bit_string,
     Export: _export,
     Fun: _fun,
+    Encoded: _encoded,
 }
 
 

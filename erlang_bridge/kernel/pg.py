@@ -420,6 +420,10 @@ class ProcessGroups:
         assert self._keep_running is not None
         self._keep_running(name, Scope, partial(self._fresh, name))
 
+    def scopes(self) -> list[Atom]:
+        """The scopes of this node."""
+        return list(self._scopes)
+
     def _fresh(self, scope: Atom) -> tuple[Atom, Groups]:
         groups = self._scopes[scope] = Groups()
         return scope, groups

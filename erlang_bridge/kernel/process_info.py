@@ -4,14 +4,22 @@ Every item of OTP's is answered, so that a tool that asks for one of them does n
 have (a heap of its own, generations of garbage) is answered with OTP's value for "none" or, for sizes, derived from
 `memory`.
 
+Items of our own, which OTP does not have: ``messages_handled``; ``turns``, how often the process has had the CPU;
+``run_time`` and ``longest_turn``, in microseconds, without the time that its code was blocked. All four are also in the
+dictionary under ``'$pyanoma'``, as a map, so that tools that do not know of them show them.
+
 Source: ERTS ``erlang.erl``, ``process_info/1`` and ``/2``; erts ``erl_bif_info.c``.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import sys
-from collections.abc import Callable
-from types import FrameType
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from sys import getsizeof
+from types import CodeType, FrameType
 from typing import Any, Final
 
 import greenlet
@@ -24,15 +32,28 @@ from erlang_bridge.process import BehaviourProcess, Process, ProcessTable
 from erlang_bridge.process.process import LINKED, RUNNING, STATUS_NAMES
 from erlang_bridge.terms import Atom, Pid
 
+log = logging.getLogger("erlang_bridge.kernel")
+
 BADARG: Final = Atom("badarg")
 UNDEFINED: Final = Atom("undefined")
 PROC_LIB_INIT: Final = (Atom("proc_lib"), Atom("init_p"), 5)
+COUNTERS: Final = Atom("$pyanoma")
 GEN_SERVER_LOOP: Final = (Atom("gen_server"), Atom("loop"), 7)
 WORD_SIZE: Final = 8
 MAX_FRAMES: Final = 32
+MAX_PARTS: Final = 64
+"""Of a state with more parts than these only the container is measured."""
+MAX_MESSAGES: Final = 1000
+"""So many of the messages that wait are shown."""
+MIN_HEAP_SIZE: Final = 233
+MIN_BIN_VHEAP_SIZE: Final = 46422
+FULLSWEEP_AFTER: Final = 65535
 
 # Frames that are the same in every process, and not its code.
-_MACHINERY: Final = ("erlang_bridge.", "gevent.", "greenlet")
+_SCHEDULER: Final = ("erlang_bridge.process.", "erlang_bridge.kernel.process_info", "gevent.", "greenlet")
+_BRIDGE: Final = ("erlang_bridge.", *_SCHEDULER)
+# Their parts are no objects of their own.
+_LEAVES: Final = frozenset((type(None), bool, int, float, str, bytes, Atom, Pid))
 
 
 def processes(table: ProcessTable) -> list[Pid]:
@@ -64,6 +85,16 @@ def process_info(table: ProcessTable, pid: Any, items: Any = None) -> Any:
     return [] if items is Atom("registered_name") and value == [] else (items, value)
 
 
+def started_with(process: Process) -> tuple[Atom, Atom, int]:
+    """``{M, init, 1}`` of a server, as ``proc_lib:translate_initial_call/1`` has it, or the function of a body."""
+    if isinstance(process, BehaviourProcess):
+        call = getattr(process.instance, "_initial_call", None)
+        if call is not None:
+            mfa: tuple[Atom, Atom, int] = call()
+            return mfa
+    return _mfa(process)
+
+
 def _standard(process: Process) -> list[tuple[Atom, Any]]:
     names = STANDARD_ITEMS if process.name is not None else STANDARD_ITEMS[1:]
     return [(Atom(name), ITEMS[name](process)) for name in names]
@@ -81,55 +112,124 @@ def _reader(item: Any) -> Callable[[Process], Any]:
 
 
 def memory(process: Process) -> int:
-    """Bytes of the process's own objects: itself, its mailbox, its tables; not what its state refers to."""
-    owned = (process.mailbox, process.links, process.monitors, process.monitored_by, process.aliases)
-    size = sys.getsizeof(process) + sum(sys.getsizeof(part) for part in owned if part is not None)
+    """Bytes of the process's own objects: itself, its mailbox, its tables, its state and what that is made of.
+
+    One level deep: what the parts of a state refer to, and the content of messages, may belong to others as well.
+    """
+    size = getsizeof(process)
+    for owned in (process.mailbox, process.links, process.monitors, process.monitored_by, process.dictionary):
+        if owned is not None:
+            size += getsizeof(owned)
     if isinstance(process, BehaviourProcess):
         instance = process.instance
-        size += sys.getsizeof(instance) + sys.getsizeof(getattr(instance, "_state", None))
+        size += getsizeof(instance) + _state_size(getattr(instance, "_state", None))
     return size
+
+
+def _state_size(state: Any) -> int:
+    try:
+        return _measured(state)
+    except Exception:
+        # A class of the user's own may raise anything when it is asked.
+        log.debug("a state of class %s cannot be measured", type(state).__name__, exc_info=True)
+        return 0
+
+
+def _measured(state: Any) -> int:
+    size = getsizeof(state)
+    kind = type(state)
+    if kind in _LEAVES:
+        return size
+    parts: Iterable[Any] = ()
+    if kind in (tuple, list):
+        parts = state if len(state) <= MAX_PARTS else ()
+    elif kind is dict:
+        parts = state.values() if len(state) <= MAX_PARTS else ()
+    else:
+        fields = getattr(state, "__dict__", None)
+        if fields is not None:
+            size += getsizeof(fields)
+            parts = fields.values() if len(fields) <= MAX_PARTS else ()
+        elif dataclasses.is_dataclass(state):
+            parts = [getattr(state, name, None) for name in kind.__dataclass_fields__]
+    return size + sum(map(getsizeof, parts))
+
+
+def _frames(process: Process) -> Iterator[FrameType]:
+    """What its code is in, innermost first; nothing for a server that waits for its next message."""
+    running = process.greenlet
+    if running is None:
+        return
+    frame = sys._getframe() if running is greenlet.getcurrent() else running.gr_frame
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _is_in(frame: FrameType, packages: tuple[str, ...]) -> bool:
+    return str(frame.f_globals.get("__name__", "")).startswith(packages)
 
 
 def stack(process: Process) -> list[Any]:
     """Where its code is: ``[{Module, Function, Arity, [{file, String}, {line, N}]}]``, innermost first.
 
-    Empty for a server that waits for its next message.
+    The frames of user code; where there are none, as in processes of the bridge itself, those that are not of the
+    scheduler. Empty for a server that waits for its next message.
     """
-    running = process.greenlet
-    if running is None:
-        return []
-    frame = sys._getframe() if running is greenlet.getcurrent() else running.gr_frame
-    frames = []
-    while frame is not None:
-        frames.append(frame)
-        frame = frame.f_back
-    user = [frame for frame in frames if not str(frame.f_globals.get("__name__", "")).startswith(_MACHINERY)]
-    return [_entry(frame) for frame in user[:MAX_FRAMES]]
+    frames = [frame for frame in _frames(process) if not _is_in(frame, _SCHEDULER)]
+    user = [frame for frame in frames if not _is_in(frame, _BRIDGE)]
+    return [_entry(frame) for frame in (user or frames)[:MAX_FRAMES]]
 
 
 def _entry(frame: FrameType) -> tuple[Any, ...]:
-    code = frame.f_code
+    return _code_entry(str(frame.f_globals.get("__name__", "?")), frame.f_code, frame.f_lineno)
+
+
+def _code_entry(module: str, code: CodeType, line: int) -> tuple[Any, ...]:
     arity = code.co_argcount - (1 if code.co_varnames[:1] == ("self",) else 0)
-    location = [(Atom("file"), reports.charlist(code.co_filename)), (Atom("line"), frame.f_lineno)]
-    return Atom(str(frame.f_globals.get("__name__", "?"))[:255]), Atom(code.co_qualname[-255:]), arity, location
+    location = [(Atom("file"), reports.charlist(code.co_filename)), (Atom("line"), line)]
+    return Atom(module[:255]), Atom(code.co_qualname[-255:]), arity, location
 
 
-def _current_function(process: Process) -> Any:
-    frames = stack(process)
-    return frames[0][:3] if frames else _resting_place(process)
+def _resting_stack(process: Process) -> list[Any]:
+    """The stack of a process whose code does not run.
+
+    For a server that waits: the loop, then the callbacks of its class in which the next message may be handled.
+    """
+    if not isinstance(process, BehaviourProcess):
+        return [(*_mfa(process), [])]
+    kind = type(process.instance)
+    loop = getattr(kind.handle_message, "__code__", None)
+    entries: list[Any] = [(*GEN_SERVER_LOOP, [])]
+    if loop is not None:
+        entries = [(*GEN_SERVER_LOOP, _code_entry("", loop, loop.co_firstlineno)[3])]
+    for name in ("handle_call", "handle_cast", "handle_info"):
+        callback = getattr(kind, name, None)
+        code = getattr(callback, "__code__", None)
+        if code is not None and callback is not getattr(GenServer, name):
+            entries.append(_code_entry(callback.__module__, code, code.co_firstlineno))
+    return entries
+
+
+def current_function(process: Process) -> tuple[Atom, Atom, int]:
+    """``{Module, Function, Arity}``: the innermost of `stack`, or where a process of its kind waits."""
+    if process.greenlet is None:
+        return GEN_SERVER_LOOP if isinstance(process, BehaviourProcess) else _mfa(process)
+    bridge: FrameType | None = None
+    for frame in _frames(process):
+        if not _is_in(frame, _BRIDGE):
+            return _entry(frame)[:3]
+        if bridge is None and not _is_in(frame, _SCHEDULER):
+            bridge = frame
+    return _entry(bridge)[:3] if bridge is not None else _mfa(process)
 
 
 def _current_location(process: Process) -> Any:
-    frames = stack(process)
-    return frames[0] if frames else (*_resting_place(process), [])
-
-
-def _resting_place(process: Process) -> Any:
-    return GEN_SERVER_LOOP if isinstance(process, BehaviourProcess) else _mfa(process)
+    return _current_stacktrace(process)[0]
 
 
 def _current_stacktrace(process: Process) -> Any:
-    return stack(process) or [(*_resting_place(process), [])]
+    return stack(process) or _resting_stack(process)
 
 
 def _mfa(process: Process) -> tuple[Atom, Atom, int]:
@@ -153,11 +253,48 @@ def _dictionary(process: Process) -> list[tuple[Any, Any]]:
     if isinstance(process, BehaviourProcess) and isinstance(process.instance, GenServer):
         entries.append((Atom("$initial_call"), process.instance._initial_call()))
         entries.append((Atom("$ancestors"), reports.ancestors(process)))
+    entries.append((COUNTERS, _counters(process)))
     return entries
 
 
+def _counters(process: Process) -> dict[Atom, int]:
+    return {
+        Atom("messages"): process.reductions,
+        Atom("turns"): process.turns,
+        Atom("run_time_us"): _run_time(process),
+        Atom("longest_turn_us"): _longest_turn(process),
+    }
+
+
+def _run_time(process: Process) -> int:
+    return round(process.run_time_s * 1_000_000)
+
+
+def _longest_turn(process: Process) -> int:
+    return round(process.longest_turn_s * 1_000_000)
+
+
+def _trace(process: Process) -> int:
+    """The flags that it is traced with, as a number that only this version of the library knows the meaning of."""
+    tracing = getattr(process.table, "tracing", None)
+    mask = 0
+    for watch in tracing.watches_of(process) if tracing is not None else ():
+        mask |= watch.mask
+    return mask
+
+
+def _messages(process: Process) -> list[Any]:
+    """The first `MAX_MESSAGES`, and in words how many more there are: the rest would hold up everybody."""
+    waiting = process.mailbox or ()
+    shown = [readable(message) for message in islice(waiting, MAX_MESSAGES)]
+    if len(waiting) > MAX_MESSAGES:
+        shown.append(f"... and {len(waiting) - MAX_MESSAGES} more".encode())
+    return shown
+
+
 def _monitors(process: Process) -> list[Any]:
-    return [(Atom("process"), monitor.target) for monitor in (process.monitors or {}).values()]
+    targets = [monitor.target for monitor in (process.monitors or {}).values()]
+    return [(Atom("process"), target.pid if isinstance(target, Process) else target) for target in targets]
 
 
 def _monitored_by(process: Process) -> list[Any]:
@@ -186,9 +323,9 @@ def _words(process: Process) -> int:
 MAX_HEAP_SIZE: Final = {Atom("error_logger"): True, Atom("kill"): True, Atom("size"): 0}
 GARBAGE_COLLECTION: Final = [
     (Atom("max_heap_size"), MAX_HEAP_SIZE),
-    (Atom("min_bin_vheap_size"), 46422),
-    (Atom("min_heap_size"), 233),
-    (Atom("fullsweep_after"), 65535),
+    (Atom("min_bin_vheap_size"), MIN_BIN_VHEAP_SIZE),
+    (Atom("min_heap_size"), MIN_HEAP_SIZE),
+    (Atom("fullsweep_after"), FULLSWEEP_AFTER),
     (Atom("minor_gcs"), 0),
 ]
 
@@ -197,12 +334,12 @@ ITEMS: Final[dict[str, Callable[[Process], Any]]] = {
     "backtrace": _backtrace,
     "binary": _always([]),
     "catchlevel": _always(0),
-    "current_function": _current_function,
+    "current_function": current_function,
     "current_location": _current_location,
     "current_stacktrace": _current_stacktrace,
     "dictionary": _dictionary,
     "error_handler": _always(Atom("error_handler")),
-    "fullsweep_after": _always(65535),
+    "fullsweep_after": _always(FULLSWEEP_AFTER),
     "garbage_collection": _always(GARBAGE_COLLECTION),
     "garbage_collection_info": _always([]),
     "group_leader": lambda process: process.group_leader if process.group_leader is not None else process.pid,
@@ -211,14 +348,16 @@ ITEMS: Final[dict[str, Callable[[Process], Any]]] = {
     "label": lambda process: UNDEFINED if process.label is None else readable(process.label),
     "last_calls": _always(False),
     "links": lambda process: [pid for pid, state in (process.links or {}).items() if state == LINKED],
+    "longest_turn": _longest_turn,
     "magic_ref": _always([]),
     "max_heap_size": _always(MAX_HEAP_SIZE),
     "memory": memory,
     "message_queue_data": _always(Atom("on_heap")),
     "message_queue_len": lambda process: len(process.mailbox or ()),
-    "messages": lambda process: [readable(message) for message in process.mailbox or ()],
-    "min_bin_vheap_size": _always(46422),
-    "min_heap_size": _always(233),
+    "messages": _messages,
+    "messages_handled": lambda process: process.reductions,
+    "min_bin_vheap_size": _always(MIN_BIN_VHEAP_SIZE),
+    "min_heap_size": _always(MIN_HEAP_SIZE),
     "monitored_by": _monitored_by,
     "monitors": _monitors,
     "parent": lambda process: UNDEFINED if process.parent is None else process.parent,
@@ -226,13 +365,15 @@ ITEMS: Final[dict[str, Callable[[Process], Any]]] = {
     "priority_messages": _always(False),
     "reductions": lambda process: process.reductions,
     "registered_name": lambda process: [] if process.name is None else process.name,
+    "run_time": _run_time,
     "sequential_trace_token": _always([]),
     "stack_size": _always(0),
     "status": _status,
     "suspending": _always([]),
     "total_heap_size": _words,
-    "trace": _always(0),
+    "trace": _trace,
     "trap_exit": lambda process: process.trap_exit,
+    "turns": lambda process: process.turns,
 }
 """Every item that `process_info` answers."""
 

@@ -403,6 +403,11 @@ class Channel:
         self.settled.set()
         self._room.set()
 
+    @property
+    def socket(self) -> _socket.socket | None:
+        """The socket while the channel is up, to look at: its addresses and options."""
+        return self._sock if self.state == "up" else None
+
     def statistics(self) -> dict[str, int]:
         """Counters since the channel is up: bytes and packets in and out, bytes queued, open fragment sequences."""
         connection = self._connection

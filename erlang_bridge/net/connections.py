@@ -95,6 +95,7 @@ class Connections:
         self._ticker = Ticker(options.tick_interval_s, lambda: self._up)
         self._silence_timer: Any = None
         self._closed = False
+        self._ended_bytes = {"bytes_in": 0, "bytes_out": 0}
 
     # -- for the node -------------------------------------------------------------------------
 
@@ -153,9 +154,23 @@ class Connections:
         channel.close(reason)
         return True
 
+    @property
+    def listening_socket(self) -> _socket.socket | None:
+        """The socket that nodes connect to, to look at."""
+        return self._listener.socket if self._listener is not None else None
+
     def channels(self) -> list[Channel]:
         """The channels that are up."""
         return list(self._up)
+
+    def statistics(self) -> dict[str, int]:
+        """Bytes in and out of all channels there have been, and bytes that are queued, in ``queued_bytes``."""
+        totals = {**self._ended_bytes, "queued_bytes": 0}
+        for channel in self._channels.values():
+            counters = channel.statistics()
+            for name in totals:
+                totals[name] += counters[name]
+        return totals
 
     def close(self) -> None:
         """Close everything: the listener, handshakes under way, all channels (`on_down` is called for each)."""
@@ -207,6 +222,9 @@ class Connections:
         if self._channels.get(channel.node) is channel:
             del self._channels[channel.node]
         self._up = tuple(other for other in self._up if other is not channel)
+        counters = channel.statistics()
+        for counted in self._ended_bytes:
+            self._ended_bytes[counted] += counters[counted]
         self._end_attempt(channel)
         if channel in self._named:
             self._named.discard(channel)

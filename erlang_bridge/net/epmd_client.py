@@ -58,6 +58,11 @@ class Registration:
         self.creation = creation
         self._connection = connection
 
+    @property
+    def connection(self) -> socket.socket:
+        """Its socket, to look at."""
+        return self._connection
+
     def wait_lost(self) -> str:
         """Wait until epmd has ended the registration, or `close` has; why, in words."""
         try:

@@ -11,6 +11,7 @@ from typing import Final
 
 import gevent
 import gevent.event
+from gevent import socket
 
 from erlang_bridge.epmd.messages import (
     EPMD_DEFAULT_PORT,
@@ -88,6 +89,11 @@ class EpmdRegistration:
     def registered(self) -> bool:
         """Whether epmd knows this node at this moment."""
         return self._is_registered.is_set()
+
+    @property
+    def connection(self) -> socket.socket | None:
+        """The socket that keeps the registration, while there is one; to look at."""
+        return self._registration.connection if self._registration is not None else None
 
     def wait_registered(self, timeout_s: float) -> bool:
         """Wait until it does; False: it did not within `timeout_s`."""

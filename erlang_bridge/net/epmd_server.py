@@ -92,7 +92,7 @@ class EmbeddedEpmd:
         self._listeners: list[socket.socket] = []
         self._greenlets: set[gevent.Greenlet[..., None]] = set()
         self._pending: dict[int, socket.socket] = {}
-        self._registered: dict[int, socket.socket] = {}
+        self._registered: dict[int, tuple[str, socket.socket]] = {}
         self._last_connection = 0
         self._requests = 0
         self._refused = 0
@@ -122,7 +122,11 @@ class EmbeddedEpmd:
 
     def stop(self) -> None:
         """Stop listening and end every connection; the nodes registered here are told by that. Idempotent."""
-        for open_socket in (*self._listeners, *self._pending.values(), *self._registered.values()):
+        for open_socket in (
+            *self._listeners,
+            *self._pending.values(),
+            *(each for _, each in self._registered.values()),
+        ):
             open_socket.close()
         self._listeners.clear()
         gevent.killall([each for each in self._greenlets if each is not gevent.getcurrent()], block=False)
@@ -131,6 +135,15 @@ class EmbeddedEpmd:
         for name in self._registrations.names():
             self._registrations.unregister(name)
         self._registered.clear()
+
+    @property
+    def listening_sockets(self) -> tuple[socket.socket, ...]:
+        """To look at."""
+        return tuple(self._listeners)
+
+    def registered_sockets(self) -> list[tuple[str, socket.socket]]:
+        """The connections of registered nodes, by name; to look at."""
+        return [(name, each) for name, each in self._registered.values()]
 
     def names(self) -> dict[str, int]:
         """The registered nodes: part of the name before ``@`` -> port, latest first."""
@@ -204,7 +217,7 @@ class EmbeddedEpmd:
                 self._requests += answered
             self._pending.pop(number, None)
             if answered and answer.registered is not None:
-                self._registered[number] = connection
+                self._registered[number] = (answer.registered, connection)
                 connection.recv(1)  # whatever comes, the end or a byte: the registration is over
         except (EpmdError, OSError) as error:
             log.debug("embedded epmd at port %d closes a connection from %s: %s", self.port, peer, error)

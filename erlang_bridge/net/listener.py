@@ -30,6 +30,11 @@ class Listener:
         self._acceptable = loop.io(self._sock.fileno(), 1)
         self._pause = loop.timer(_PAUSE_S)
 
+    @property
+    def socket(self) -> _socket.socket:
+        """To look at: its address and options."""
+        return self._sock
+
     def start(self) -> None:
         """Begin to accept; until then connections wait in the backlog. Idempotent."""
         if not self._acceptable.active:

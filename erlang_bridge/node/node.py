@@ -28,7 +28,9 @@ from erlang_bridge.kernel.global_names import GlobalNames
 from erlang_bridge.kernel.multi_call import calling_process
 from erlang_bridge.kernel.pg import ProcessGroups
 from erlang_bridge.kernel.releases import PeerReleases
+from erlang_bridge.kernel.report_log import ReportLog
 from erlang_bridge.kernel.spawn_server import SpawnServer, body_crashed, unencodable_result
+from erlang_bridge.kernel.statistics import NodeStatistics
 from erlang_bridge.kernel.tables import Tables
 from erlang_bridge.net.channel import Channel
 from erlang_bridge.net.connections import Connections
@@ -44,6 +46,7 @@ from erlang_bridge.otp.gen_server import GenServer, wait_started
 from erlang_bridge.otp.own import OwnProcess
 from erlang_bridge.process import Process, ProcessTable
 from erlang_bridge.process.exit_rules import SHUTDOWN
+from erlang_bridge.runtime_tools.tracer import Traces
 from erlang_bridge.terms import Atom, Pid, Reference
 from erlang_bridge.terms.text import format_term
 
@@ -73,6 +76,9 @@ class Node:
         streams: what the process ``user`` writes to and reads from; by default it writes to ``sys.stdout`` and reads
             nothing.
         shell: let whoever has the cookie open a Python prompt in this node. That is full power over it.
+
+    Attributes:
+        trace: tracing of its processes, see `Traces`.
 
     Raises:
         ConfigError: no such name, no cookie.
@@ -104,9 +110,11 @@ class Node:
         self.streams = streams or group_leader.Streams()
         self.shell_enabled = shell
         self.callables = Callables()
-        self.applications = Applications()
-        self.tables = Tables()
+        self.applications = Applications(self)
+        self.tables = Tables(self)
+        self.reports = ReportLog()
         self.code = CodeServer(self)
+        self.statistics = NodeStatistics(self)
         self._at_stop: list[Callable[[], None]] = []
         self._cookie = find_cookie(cookie, create=True).value
         self._cookies: dict[str, bytes] = {}
@@ -135,12 +143,15 @@ class Node:
             self.table.node = self
             self.table.substitute_reason = unencodable_result
             self.table.on_body_crash = body_crashed
+            self.table.on_server = self.code.note
+            self.table.on_report = self.reports.add
             self._releases = PeerReleases(self)
             self.table.release_of = self._releases.ask
             self._dispatcher = Dispatcher(self.table, SpawnServer(self, self.table, self.callables))
             self.global_names = GlobalNames(self)
             self.pg = ProcessGroups(self)
             self.kernel = services.start(self)
+            self.trace = Traces(self)
             runtime_tools.start(self)
             python_shell.start(self)
             self.connections.set_identity(NodeIdentity(self.name.name, creation, flags))

@@ -1,7 +1,8 @@
 """The first part of a node's end: what is supervised is shut down, so that it can clean up.
 
 First the supervision trees of this node, each from the last child to the first; then the engines that supervisors of
-other nodes have here, all at once, as if those had shut them down.
+other nodes have here, all at once, as if those had shut them down. ``kernel_sup`` is no part of it: what is shut down
+may call, print and log to its end.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import logging
 from time import monotonic
 from typing import Any, Final
 
+from erlang_bridge.kernel.services import KERNEL_SUP
 from erlang_bridge.otp import gen
 from erlang_bridge.otp.supervisor import Supervisor
 from erlang_bridge.process import BehaviourProcess, Process, ProcessTable
@@ -75,7 +77,7 @@ def _is_supervisor(process: Process) -> bool:
 
 
 def _is_root(process: Process) -> bool:
-    if not _is_supervisor(process):
+    if not _is_supervisor(process) or process.name is KERNEL_SUP:
         return False
     seen = {process.pid}
     while process.parent is not None and process.parent not in seen:

@@ -49,6 +49,7 @@ TIMEOUT: Final = Atom("timeout")
 OK: Final = Atom("ok")
 ERROR: Final = Atom("error")
 IGNORE: Final = Atom("ignore")
+UNDEFINED: Final = Atom("undefined")
 FUNCTION_CLAUSE: Final = Atom("function_clause")
 BAD_RETURN_VALUE: Final = Atom("bad_return_value")
 
@@ -70,6 +71,11 @@ class _TimedOut:
 
     def __init__(self, number: int) -> None:
         self.number = number
+
+
+def is_timeout(message: Any) -> bool:
+    """Whether a message is a server's own time-out, which OTP's servers do not get as a message."""
+    return type(message) is _TimedOut
 
 
 class GenServer(OwnProcess):
@@ -115,7 +121,8 @@ class GenServer(OwnProcess):
 
     def handle_info(self, message: Any, state: Any) -> Any:
         """Handle any other message. The default logs it and goes on, as OTP's does."""
-        reports.report_unhandled(self._process, readable(message), type(self).__module__)
+        shown = self._shown({"state": self._state, "message": message})["message"]
+        reports.report_unhandled(self._process, readable(shown), type(self).__module__)
         return NoReply(state)
 
     def handle_continue(self, continue_with: Any, state: Any) -> Any:
@@ -140,8 +147,6 @@ class GenServer(OwnProcess):
     def reply(self, caller: gen.Caller, value: Any) -> None:
         """Answer a call that ``handle_call`` returned `NoReply` to."""
         gen.reply(self._process, self._process.table, caller, value)
-        if self._sys is not None:
-            self._sys.event_out(self, value, caller)
 
     # -- the loop -------------------------------------------------------------------------------
 
@@ -151,7 +156,14 @@ class GenServer(OwnProcess):
         if self._timeout_s is not None and type(message) is not _TimedOut:
             # Any message takes the time-out back, also where its own message stands in the mailbox already.
             self._stop_timer()
-        tag = message[0] if type(message) is tuple and message else None
+        if type(message) is tuple and message:
+            tag = message[0]
+        elif type(message) is sys_protocol.Order:
+            self._guarded(message, message.run, self)
+            self._start_timer()
+            return
+        else:
+            tag = None
         if tag is SYSTEM and len(message) == 3 and gen.is_caller(message[1]):
             self._guarded(message, sys_protocol.handle_system_message, self, message[1], message[2])
             # As OTP: it begins again after a system message, and is put off while suspended.
@@ -186,6 +198,8 @@ class GenServer(OwnProcess):
                 callback = self.handle_info
                 result = callback(message, self._state)
             self._carry_on(result, caller, message, callback)
+            if self._sys is not None and self._sys.late is not None and self._process.alive:
+                self._sys.late.returned(self)
         except ProcessExit:
             raise
         except BaseException as error:
@@ -223,6 +237,8 @@ class GenServer(OwnProcess):
             start.on_started((OK, process.pid))
             if kind is Init:
                 self._go_on(following, None)
+            if self._sys is not None and self._sys.late is not None and process.alive:
+                self._sys.late.returned(self)
 
     def _init(self, args: Any) -> Any:
         return self.init(args)
@@ -248,6 +264,9 @@ class GenServer(OwnProcess):
         elif kind is Reply and caller is not None:
             self._state = result.state
             self.reply(caller, result.value)
+            if self._sys is not None:
+                # A reply that is given later is no event, as in OTP.
+                self._sys.event_out(self, result.value, caller)
             if result.timeout_s is not None or result.continue_with is not UNSET:
                 self._go_on(result, message)
         elif kind is Stop:
@@ -379,6 +398,10 @@ class GenServer(OwnProcess):
 
     # -- what others ask about it ---------------------------------------------------------------
 
+    def start_arguments(self) -> list[Any] | None:
+        """The arguments of its ``init`` until that runs; None afterwards."""
+        return [self._state.args] if type(self._state) is _Start else None
+
     def _initial_call(self) -> tuple[Any, ...]:
         return (Atom(f"{type(self).__module__}.{type(self).__qualname__}"[-255:]), Atom("init"), 1)
 
@@ -387,12 +410,13 @@ class GenServer(OwnProcess):
         return readable(self._shown({"state": self._state})["state"])
 
     def _shown(self, status: dict[str, Any]) -> dict[str, Any]:
-        """`status` as ``format_status`` changes it; without the state where that raises: it may be there to hide it."""
+        """`status` as ``format_status`` changes it; where that raises, only the reason: it may be there to hide it."""
         try:
             return {**status, **self.format_status(dict(status))}
         except Exception:
             log.warning("format_status of %s raised", type(self).__name__, exc_info=True)
-            return {**status, "state": b"format_status raised"}
+            hidden: dict[str, Any] = {"state": b"format_status raised", "message": b"format_status raised", "log": []}
+            return {key: hidden.get(key, value) for key, value in status.items()}
 
 
 def _no_clause(server: GenServer, callback: Callable[..., Any], message: Any) -> ErlangError:
@@ -402,10 +426,15 @@ def _no_clause(server: GenServer, callback: Callable[..., Any], message: Any) ->
     location = []
     if code is not None:
         location = [(Atom("file"), reports.charlist(code.co_filename)), (Atom("line"), code.co_firstlineno)]
-    arguments = [message[2], message[1]] if name == "handle_call" else [message]
-    if name in ("handle_cast", "handle_continue"):
+    shown_status = server._shown({"state": server._state, "message": message})
+    state, message = shown_status["state"], shown_status["message"]
+    is_pair = type(message) is tuple and len(message) == (3 if name == "handle_call" else 2)
+    arguments = [message]
+    if name == "handle_call":
+        arguments = [message[2], message[1]] if is_pair else [message, UNDEFINED]
+    elif name in ("handle_cast", "handle_continue") and is_pair:
         arguments = [message[1]]
-    shown = [readable(argument) for argument in (*arguments, server._state)]
+    shown = [readable(argument) for argument in (*arguments, state)]
     return ErlangError(FUNCTION_CLAUSE, [(module, Atom(name), shown, location)])
 
 
@@ -436,6 +465,7 @@ def start_server(
     if name is not None and name in table.names:
         on_started((ERROR, (Atom("already_started"), table.names[name].pid)))
         return None
+    table.on_server(server_class)
     instance = server_class()
     parent_process = parent if isinstance(parent, Process) else None
     parent_pid = parent.pid if isinstance(parent, Process) else parent

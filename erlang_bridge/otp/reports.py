@@ -213,12 +213,13 @@ def _server_metadata(tag: str) -> dict[Any, Any]:
 
 
 def forward(process: Process, level: Atom, report: dict[Any, Any], metadata: dict[Any, Any]) -> None:
-    """Send a report to ``logger_proxy`` on the node of the group leader, if that is another one.
+    """Give a report to the node, and to ``logger_proxy`` on the node of the group leader, if that is another one.
 
     What has no term is reported as `readable` shows it: a report must never fail.
     """
     leader = process.group_leader
     table = process.table
+    table.on_report(process, report, metadata)
     if leader is None or leader.node is table.node_name:
         return
     metadata = {

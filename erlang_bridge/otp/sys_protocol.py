@@ -11,7 +11,8 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from erlang_bridge.otp import gen, reports
 from erlang_bridge.otp.readable import readable
@@ -30,13 +31,34 @@ PLAIN_STATE_RELEASES: Final = (25,)
 """Releases whose ``sys:get_state/1`` takes the bare state for the reply; later ones expect ``{ok, State}``."""
 
 
+class Order:
+    """What the node itself has a server do between two messages, suspended or not; stands in its mailbox."""
+
+    __slots__ = ("run",)
+
+    def __init__(self, run: Callable[[GenServer], None]) -> None:
+        self.run = run
+
+
+class LateCode(Protocol):
+    """What a server that is still in old code has to do to come out of it; see `kernel.code_upgrade`."""
+
+    def returned(self, server: GenServer) -> None:
+        """A callback of it has returned, or it is resumed."""
+
+    def change_code(self, server: GenServer, old_version: Any, extra: Any) -> BaseException | None:
+        """Change its code now. What was raised; the server is as it was then."""
+
+
 class SystemState:
     """What `sys` has switched on in one server; made with the first system message that needs it."""
 
     __slots__ = (
+        "late",
         "log",
         "messages_in",
         "messages_out",
+        "reductions_before",
         "started",
         "statistics",
         "suspended",
@@ -46,12 +68,14 @@ class SystemState:
 
     def __init__(self) -> None:
         self.suspended = False
+        self.late: LateCode | None = None
         self.waiting: deque[Any] = deque()
         """Messages that came while suspended, in order."""
         self.trace = False
         self.log: deque[Any] | None = None
         self.statistics = False
         self.started: float = 0.0
+        self.reductions_before = 0
         self.messages_in = 0
         self.messages_out = 0
 
@@ -61,7 +85,7 @@ class SystemState:
 
     def event_out(self, server: GenServer, reply: Any, caller: gen.Caller) -> None:
         self.messages_out += 1
-        self._event(server, (Atom("out"), reply, caller[0], server._state))
+        self._event(server, (Atom("out"), reply, caller, server._state))
 
     def event_noreply(self, server: GenServer) -> None:
         self._event(server, (Atom("noreply"), server._state))
@@ -70,7 +94,8 @@ class SystemState:
         if self.log is not None:
             self.log.append(event)
         if self.trace:
-            line = f"*DBG* {server._process.name or server._process.pid} {reports.shorten(readable(event), 4000)}\n"
+            shown = shown_events(server, [event])
+            line = f"*DBG* {server._process.name or server._process.pid} {reports.shorten(shown, 4000)}\n"
             server._process.table.node.print_to(server._process.group_leader, line)
 
 
@@ -91,7 +116,7 @@ def handle_system_message(server: GenServer, caller: gen.Caller, request: Any) -
         case Atom("get_status"):
             answer(status(server))
         case Atom("suspend"):
-            _system(server).suspended = True
+            system_of(server).suspended = True
             answer(OK)
         case Atom("resume"):
             answer(OK)
@@ -101,16 +126,18 @@ def handle_system_message(server: GenServer, caller: gen.Caller, request: Any) -
         case (Atom("terminate"), reason):
             answer(OK)
             server._terminate(reason, (gen.SYSTEM, caller, request))
-        case (Atom("change_code"), _, old_version, extra) if _system(server).suspended:
+        case (Atom("change_code"), _, old_version, extra) if system_of(server).suspended:
             answer(change_code(server, old_version, extra))
         case _:
             answer((ERROR, (Atom("unknown_system_msg"), request)))
 
 
 def resume(server: GenServer) -> None:
-    """Handle again what came while suspended, before anything newer."""
-    system = _system(server)
+    """Handle again what came while suspended, before anything newer. New code that it has missed comes first."""
+    system = system_of(server)
     system.suspended = False
+    if system.late is not None:
+        system.late.returned(server)
     waiting, system.waiting = system.waiting, deque()
     process = server._process
     if not waiting:
@@ -122,7 +149,14 @@ def resume(server: GenServer) -> None:
 
 
 def change_code(server: GenServer, old_version: Any, extra: Any) -> Any:
-    """``code_change`` of a suspended server: ``ok``, or ``{error, Reason}`` with the state as it was."""
+    """``code_change`` of a suspended server: ``ok``, or ``{error, Reason}`` with the state as it was.
+
+    One that was suspended when its module was loaded anew goes over to the new code with this.
+    """
+    late = system_of(server).late
+    if late is not None:
+        failure = late.change_code(server, old_version, extra)
+        return OK if failure is None else (ERROR, reports.exit_reason(failure))
     try:
         state = server.code_change(old_version, server._state, extra)
     except Exception as error:
@@ -144,6 +178,7 @@ def status(server: GenServer) -> tuple[Any, ...]:
         *((readable(key), readable(value)) for key, value in (process.dictionary or {}).items()),
     ]
     events = list(system.log) if system is not None and system.log is not None else []
+    shown = server._shown({"state": server._state, "log": events})
     misc = [
         (Atom("header"), reports.charlist(f"Status for generic server {name}")),
         (
@@ -151,10 +186,10 @@ def status(server: GenServer) -> tuple[Any, ...]:
             [
                 (reports.charlist("Status"), state),
                 (reports.charlist("Parent"), parent),
-                (reports.charlist("Logged events"), readable(events)),
+                (reports.charlist("Logged events"), readable(shown["log"])),
             ],
         ),
-        (Atom("data"), [(reports.charlist("State"), server._shown_state())]),
+        (Atom("data"), [(reports.charlist("State"), readable(shown["state"]))]),
     ]
     # A supervisor is a gen_server to `sys`, in OTP too.
     module = (Atom("module"), Atom("gen_server"))
@@ -177,14 +212,20 @@ def _answer_state(server: GenServer, caller: gen.Caller) -> None:
         table.release_of(node, answer)
 
 
-def _system(server: GenServer) -> SystemState:
+def system_of(server: GenServer) -> SystemState:
+    """The server's own; made now where it had none."""
     if server._sys is None:
         server._sys = SystemState()
     return server._sys
 
 
+def shown_events(server: GenServer, events: Iterable[Any]) -> Any:
+    """Events of the log as ``format_status`` lets people see them."""
+    return readable(server._shown({"state": server._state, "log": list(events)})["log"])
+
+
 def _debug(server: GenServer, command: Any) -> Any:
-    system = _system(server)
+    system = system_of(server)
     match command:
         case (Atom("trace"), bool(on)):
             system.trace = on
@@ -195,13 +236,14 @@ def _debug(server: GenServer, command: Any) -> Any:
         case (Atom("log"), False):
             system.log = None
         case (Atom("log"), Atom("get")):
-            return (OK, readable(list(system.log or ())))
+            return (OK, shown_events(server, system.log or ()))
         case (Atom("log"), Atom("print")):
-            for event in system.log or ():
-                text = f"*DBG* {reports.shorten(readable(event), 4000)}\n"
+            for event in shown_events(server, system.log or ()):
+                text = f"*DBG* {reports.shorten(event, 4000)}\n"
                 server._process.table.node.print_to(server._process.group_leader, text)
         case (Atom("statistics"), True):
             system.statistics, system.started = True, time.time()
+            system.reductions_before = server._process.reductions
             system.messages_in = system.messages_out = 0
         case (Atom("statistics"), False):
             system.statistics = False
@@ -232,7 +274,7 @@ def _statistics(server: GenServer, system: SystemState) -> Any:
     return [
         (Atom("start_time"), local(system.started)),
         (Atom("current_time"), local(time.time())),
-        (Atom("reductions"), server._process.reductions),
+        (Atom("reductions"), server._process.reductions - system.reductions_before),
         (Atom("messages_in"), system.messages_in),
         (Atom("messages_out"), system.messages_out),
     ]

@@ -27,6 +27,35 @@ class TableBase:
         emit: carries a signal to another node; see `Emit`.
     """
 
+    # An object that gets another class, as the table does while it is traced, pays ever after for what is in its dict.
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_dying",
+        "_funnel_busy",
+        "_last_id",
+        "_last_reference",
+        "_last_serial",
+        "_last_unlink_id",
+        "aliases",
+        "connect_failures",
+        "creation",
+        "default_group_leader",
+        "emit",
+        "names",
+        "node",
+        "node_name",
+        "processes",
+        "remote",
+        "scheduler",
+        "spare_mailboxes",
+        "timers",
+        "tracing",
+    )
+
+    tracing: Any
+    """The `Tracing` of this table, where it has one."""
+
     def __init__(self, node_name: Atom, creation: int, emit: Emit) -> None:
         self.node_name = node_name
         self.creation = creation
@@ -53,6 +82,10 @@ class TableBase:
         """Tells a function which OTP release a node runs, when that is known; None if it cannot be. Set from above."""
         self.substitute_reason: Callable[[Any, EtfEncodeError], Any] = lambda reason, error: Atom("unencodable_reason")
         """Makes a reason that has a term out of one that has none. Set from above."""
+        self.on_report: Callable[[Process, Any, dict[Any, Any]], None] = lambda process, report, metadata: None
+        """Told what a process reports, in the shape of OTP's logger: the report and its metadata. Set from above."""
+        self.on_server: Callable[[type], None] = lambda server_class: None
+        """Told the class of each server before it is started. Set from above."""
         self.on_body_crash: Callable[[Process, BaseException], Any] = _reason_of
         """Turns an exception that ended a body into its exit reason, and reports it. The layer above sets it."""
 

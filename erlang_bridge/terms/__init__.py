@@ -21,7 +21,7 @@ native record (OTP 29)    `Record`
 An object of any other class is sent as the term that its method ``__erlang_term__()`` gives, if it has one.
 """
 
-from erlang_bridge.terms.atom import Atom
+from erlang_bridge.terms.atom import Atom, atom_table
 from erlang_bridge.terms.containers import BitString, ImproperList, Map, exact_key, map_of
 from erlang_bridge.terms.funs import Export, Fun, Record
 from erlang_bridge.terms.identifiers import Pid, Port, Reference
@@ -37,6 +37,7 @@ __all__ = [
     "Port",
     "Record",
     "Reference",
+    "atom_table",
     "exact_key",
     "map_of",
 ]

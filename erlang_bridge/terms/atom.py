@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from _thread import RLock
+from itertools import islice
+from sys import getsizeof
 from typing import Any, Final, NoReturn
 from weakref import WeakValueDictionary
 
@@ -101,3 +103,13 @@ def _remember(atom: Atom) -> Atom:
         _recent.clear()
     _recent[atom.name] = atom
     return atom
+
+
+def atom_table() -> tuple[int, int]:
+    """How many atoms there are now, and the bytes that they and their names take; of many, as an average of some."""
+    count = len(_interned)
+    some = list(islice(_recent.values(), 256))
+    if not some:
+        return count, 0
+    size = sum(getsizeof(atom) + getsizeof(atom.name) + getsizeof(atom.etf) for atom in some)
+    return count, size * count // len(some)

@@ -32,6 +32,10 @@ _CONTROL: Final = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|[=>()][A-B0-2]?|\][^\x
 """What moves the cursor or sets colours: not part of the text."""
 
 
+_OPEN_IT: Final = 'exec "$@" <>"$0" >&0 2>&0'
+"""Opened by the leader of a session, it becomes its controlling terminal: Ctrl-C is a signal where no key is read."""
+
+
 class NotSeen(BridgeError, AssertionError):
     """What was expected did not appear on the screen. The text has what did."""
 
@@ -51,7 +55,7 @@ class Terminal:
         ioctl(theirs, TIOCSWINSZ, pack("HHHH", 50, 200, 0, 0))
         try:
             self._process = subprocess.Popen(
-                self.command,
+                ["sh", "-c", _OPEN_IT, os.ttyname(theirs), *self.command],
                 stdin=theirs,
                 stdout=theirs,
                 stderr=theirs,

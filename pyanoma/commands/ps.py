@@ -2,110 +2,92 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import click
-import gevent
-from gevent.pool import Pool
 
-from erlang_bridge import Atom, CallTimeout, Node, Pid
-from erlang_bridge.terms.text import format_term
 from pyanoma.client import connected
 from pyanoma.commands.options import cookie_option, json_option, node_argument, timeout_option
+from pyanoma.inspection.listing import AGE, ORDERS, list_processes
+from pyanoma.inspection.processes import ProcessLine, Reader, answered_within, pid_text
 from pyanoma.output import console, print_json, table
 
-ITEMS: Final = (
-    "registered_name",
-    "initial_call",
-    "dictionary",
-    "status",
-    "message_queue_len",
-    "reductions",
-    "memory",
-    "current_function",
-)
-AT_ONCE: Final = 64
-"""How many processes are asked about at the same time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """What is shown of one process. Memory in bytes."""
-
-    pid: str
-    name: str
-    initial_call: str
-    status: str
-    messages: int
-    reductions: int
-    memory: int
-    current_function: str
+COLUMNS: Final = (
+    "pid", "name", "initial call", "status", "messages", "reductions", "memory", "current function",
+)  # fmt: skip
+COUNTER_COLUMNS: Final = {"turns": "turns", "run_time_us": "run time ms", "longest_turn_us": "longest turn ms"}
+"""What a Python node counts, and its heading."""
 
 
 @click.command()
 @node_argument
-@cookie_option
-@timeout_option()
+@click.option(
+    "--sort",
+    "order",
+    type=click.Choice(ORDERS),
+    default=AGE,
+    show_default=True,
+    help="What comes first: the oldest, largest, fullest, busiest; or by name.",
+)
 @click.option(
     "--limit", type=click.IntRange(min=1), default=1000, show_default=True, help="Show at most so many processes."
 )
+@cookie_option
+@timeout_option()
 @json_option
-def ps(node: str, cookie: str | None, timeout_s: float, limit: int, as_json: bool) -> None:
-    """List the processes of NODE, a Python node or a BEAM."""
-    with connected(node, cookie, timeout_s) as client:
-        try:
-            with gevent.Timeout(timeout_s):
-                lines, total = read(client, node, limit, timeout_s)
-        except gevent.Timeout:
-            raise CallTimeout(Atom("timeout"), f"process_info of the processes of {node}") from None
+def ps(node: str, order: str, limit: int, cookie: str | None, timeout_s: float, as_json: bool) -> None:
+    """List the processes of NODE, a Python node or a BEAM.
+
+    A Python node also tells how often each process has had the CPU (turns), for how long in all, and at the longest.
+    """
+    with connected(node, cookie, timeout_s) as client, answered_within(timeout_s, f"the processes of {node}"):
+        lines, total = list_processes(Reader(client, node, timeout_s), order, limit)
     if as_json:
-        print_json([asdict(line) for line in lines])
+        print_json([_as_json(line, node) for line in lines])
         return
-    shown = table(
-        "pid", "name", "initial call", "status", "messages", "reductions", "memory", "current function",
-        right=("messages", "reductions", "memory"),
-    )  # fmt: skip
+    counted = any(line.counters for line in lines)
+    counters = tuple(COUNTER_COLUMNS.values()) if counted else ()
+    shown = table(*COLUMNS, *counters, right=("messages", "reductions", "memory", *counters))
     for line in lines:
-        shown.add_row(*(f"{value:,}" if isinstance(value, int) else value for value in asdict(line).values()))
+        cells = [
+            pid_text(line.pid, node),
+            line.name or line.label,
+            line.initial_call,
+            line.status,
+            f"{line.messages:,}",
+            f"{line.reductions:,}",
+            f"{line.memory:,}",
+            line.current_function,
+        ]
+        shown.add_row(*map(_plain, cells), *(_counter(line, key) for key in (COUNTER_COLUMNS if counted else ())))
     console().print(shown)
     left_out = f", {total - limit} more left out (--limit)" if total > limit else ""
     click.echo(f"{len(lines)} processes on {node}{left_out}")
 
 
-def read(client: Node, node: str, limit: int, timeout_s: float) -> tuple[list[Line], int]:
-    """The processes of `node`, the oldest first, and how many there are."""
-    pids: list[Pid] = client.rpc(node, "erlang", "processes", timeout_s=timeout_s)
-    items = [Atom(item) for item in ITEMS]
-
-    def one(pid: Pid) -> Line | None:
-        told = client.rpc(node, "erlang", "process_info", [pid, items], timeout_s=timeout_s)
-        # undefined: it has ended meanwhile.
-        return _line(pid, {key.name: value for key, value in told}) if isinstance(told, list) else None
-
-    pids.sort(key=lambda pid: (pid.serial, pid.id))
-    lines = Pool(AT_ONCE).map(one, pids[:limit])
-    return [line for line in lines if line is not None], len(pids)
-
-
-def _line(pid: Pid, told: dict[str, Any]) -> Line:
-    dictionary = [entry for entry in told["dictionary"] if type(entry) is tuple and len(entry) == 2]
-    initial_call = next((value for key, value in dictionary if key is Atom("$initial_call")), told["initial_call"])
-    name = told["registered_name"]
-    return Line(
-        format_term(pid),
-        name.name if isinstance(name, Atom) else "",
-        _mfa(initial_call),
-        str(told["status"]),
-        told["message_queue_len"],
-        told["reductions"],
-        told["memory"],
-        _mfa(told["current_function"]),
-    )
+def _as_json(line: ProcessLine, node: str) -> dict[str, Any]:
+    return {
+        "pid": pid_text(line.pid, node),
+        "name": line.name,
+        "label": line.label,
+        "kind": line.kind,
+        "initial_call": line.initial_call,
+        "status": line.status,
+        "messages": line.messages,
+        "reductions": line.reductions,
+        "memory": line.memory,
+        "current_function": line.current_function,
+        "counters": line.counters,
+    }
 
 
-def _mfa(term: Any) -> str:
-    match term:
-        case (module, function, int(arity)):
-            return f"{module}:{function}/{arity}"
-    return format_term(term, most=60)
+def _counter(line: ProcessLine, key: str) -> str:
+    value = line.counters.get(key)
+    if not isinstance(value, int):
+        return ""
+    return f"{value:,}" if key == "turns" else f"{value / 1000:,.1f}"
+
+
+def _plain(text: str) -> str:
+    """Text as it is: what is in brackets is no markup."""
+    return text.replace("[", r"\[")

@@ -54,6 +54,16 @@ from pyanoma.log_setup import LEVELS, set_up_logging
 @click.option("--setup-time", metavar="SECONDS", help="Time for each step of connecting. Default: 7.")
 @click.option("--allow", multiple=True, metavar="NODE|HOST", help="Only these may connect. Repeatable.")
 @click.option(
+    "--shell/--no-shell",
+    default=None,
+    help="Let others open a Python shell in this node (pyanoma shell, erl -remsh); or not (the default).",
+)
+@click.option(
+    "--reload/--no-reload",
+    default=None,
+    help="Load modules again when their files change, for running processes; or not (the default).",
+)
+@click.option(
     "--exit-with-stdin",
     is_flag=True,
     help="End when standard input ends: when the program that started this one has gone.",

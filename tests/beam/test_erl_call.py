@@ -198,3 +198,9 @@ def test_hidden_node_answers_too(erl_call: ErlCall, node_factory: NodeFactory) -
     hidden = node_factory(hidden=True)
     hidden.export("m", "add", lambda one, other: one + other)
     assert erl_call("-a", "m add [1,2]", name=hidden.name.name) == (0, "3")
+
+
+def test_q_ends_the_node(erl_call: ErlCall, node: Node) -> None:
+    assert erl_call("-q") == (0, "")
+    assert until(lambda: node.stopped)
+    assert node.wait(5)

@@ -104,6 +104,8 @@ def test_command_line(
         "ping": "pong py@127.0.0.1: ...",
         "call": "0",
         "ps": "...ticker...",
+        "tree": "...pyanoma_engines...ticker...",
+        "info": "...counter => 0...",
         "push": "...pyanoma_sup...beam@127.0.0.1...",
         "doctor": "...epmd...",
     }

@@ -113,6 +113,100 @@ def test_statistics_and_log(beam: Beam, counter: Pid) -> None:
     assert beam.eval("sys:no_debug(P), sys:statistics(P, get)", P=counter) == (OK, Atom("no_statistics"))
 
 
+GEN_SERVER = """
+-module(compared_server).
+-behaviour(gen_server).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+init(State) -> {ok, State}.
+handle_call(read, _, State) -> {reply, State, State};
+handle_call({add, N}, _, State) -> {reply, ok, State + N};
+handle_call({later, _}, From, State) -> self() ! {answer, From}, {noreply, State}.
+handle_cast({add, N}, State) -> {noreply, State + N}.
+handle_info({answer, From}, State) -> gen_server:reply(From, {late, State}), {noreply, State}.
+"""
+
+
+def test_log_and_statistics_are_those_of_a_gen_server(beam: Beam, node: Node, compile_erlang: Any) -> None:
+    beam.load_module(compile_erlang(GEN_SERVER))
+    source = """
+    {ok, _} = {sys:log(P, {true, 30}), ok}, sys:statistics(P, true),
+    gen_server:call(P, read), gen_server:call(P, {add, 1}), gen_server:cast(P, {add, 2}), gen_server:call(P, {later, 0.0}),
+    sys:suspend(P), gen_server:cast(P, {add, 3}), sys:resume(P), gen_server:call(P, read),
+    {ok, Log} = sys:log(P, get),
+    {ok, Statistics} = sys:statistics(P, get),
+    Plain = fun({in, {'$gen_call', {_, [alias|_]}, Request}}) -> {in, call, Request};
+               ({in, {answer, {_, [alias|_]}}}) -> {in, answer};
+               ({out, Reply, {_, [alias|_]}, State}) -> {out, Reply, State};
+               (Event) -> Event
+            end,
+    {lists:map(Plain, Log), lists:keysort(1, Statistics)}
+    """.replace("{ok, _} = {sys:log(P, {true, 30}), ok}", "sys:log(P, {true, 30})")
+    theirs, their_numbers = beam.eval(source, P=beam.eval("{ok, P} = gen_server:start(compared_server, 5, []), P"))
+    ours, our_numbers = beam.eval(source, P=node.start(Counter, 5))
+    assert ours == theirs
+    assert len(ours) > 10
+    wanted = {"messages_in", "messages_out"}
+    assert [pair for pair in our_numbers if pair[0].name in wanted] == [
+        pair for pair in their_numbers if pair[0].name in wanted
+    ]
+    assert [key for key, _ in our_numbers] == [key for key, _ in their_numbers]
+
+
+SECRET = b"the secret"
+
+
+class Vault(Counter):
+    """Hides what it has and is told, wherever people see it."""
+
+    def init(self, args: Any) -> Any:
+        return {b"key": SECRET}
+
+    def handle_call(self, request: Any, caller: Any, state: Any) -> Any:
+        match request:
+            case (Atom("keep"), _):
+                return Reply(OK, state)
+            case Atom("crash"):
+                raise RuntimeError("asked to crash")
+        return None
+
+    def format_status(self, status: dict[str, Any]) -> dict[str, Any]:
+        hidden = {key: Atom("hidden") for key in ("state", "message") if key in status}
+        return {**status, **hidden, **({"log": [Atom("hidden")]} if "log" in status else {})}
+
+
+class BrokenVault(Vault):
+    def format_status(self, status: dict[str, Any]) -> dict[str, Any]:
+        raise RuntimeError("cannot hide it")
+
+
+@pytest.mark.parametrize("vault", [Vault, BrokenVault])
+@pytest.mark.parametrize("last", ["crash", '{unknown, <<"the secret">>}'])
+def test_secrets_stay_hidden(
+    beam: Beam, node: Node, vault: type[Vault], last: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In get_status, the log, its printing, the trace, and the reports of a crash, here and there."""
+    node.engines["vault"] = vault
+    shell = beam.shell()
+    pid = shell.eval("{ok, P} = erpc:call(N, pyanoma, start_link, [vault, 0]), unlink(P), P", N=node.name)
+    assert beam.eval("sys:get_state(P)", P=pid) == {b"key": SECRET}
+    beam.eval("sys:log(P, true), sys:trace(P, true), gen_server:call(P, {keep, S})", P=pid, S=SECRET)
+    shown = repr(beam.eval("{sys:get_status(P), sys:log(P, get)}", P=pid))
+    assert str(SECRET) not in shown
+    beam.eval("sys:log(P, print)", P=pid)
+    reason = beam.eval(f"catch gen_server:call(P, {last})", P=pid)
+    if last == "crash":
+        assert str(SECRET) not in repr(reason)
+    else:
+        # What the caller has given is in its own exit reason; the stack trace in it has nothing of the server.
+        assert b"key" not in repr(reason).encode()
+    if vault is Vault:
+        assert beam.wait_for_log("CRASH REPORT|crash_report|terminating")
+    assert until(lambda: not node.is_alive(pid))
+    beam.eval("ok")
+    assert SECRET.decode() not in beam.log_text().replace(f"gen_server:call(P, {last})", "")
+    assert SECRET.decode() not in caplog.text
+
+
 def test_install_is_refused(beam: Beam, counter: Pid) -> None:
     assert beam.eval("catch sys:install(P, {fun(S, _, _) -> S end, 0})", P=counter) is Atom("unknown_debug")
 

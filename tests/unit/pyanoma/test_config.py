@@ -39,6 +39,8 @@ def test_every_key_from_a_file(tmp_path: Path):
         net_ticktime = 15
         setup_time = 2.5
         allow = ["a@127.0.0.1", "10.0.0.7"]
+        shell = true
+        reload = true
         log_level = "DEBUG"
         [engines]
         counter = "my.engines:Counter"
@@ -57,6 +59,8 @@ def test_every_key_from_a_file(tmp_path: Path):
         15.0,
         2.5,
         ("a@127.0.0.1", "10.0.0.7"),
+        True,
+        True,
         "debug",
     )
 
@@ -75,6 +79,8 @@ def test_every_key_from_the_environment():
         "PYANOMA_NET_TICKTIME": "15",
         "PYANOMA_SETUP_TIME": "2.5",
         "PYANOMA_ALLOW": "10.0.0.7",
+        "PYANOMA_SHELL": "true",
+        "PYANOMA_RELOAD": "on",
         "PYANOMA_LOG_LEVEL": "warning",
     }
     assert load_config(None, environ, {}) == NodeConfig(
@@ -90,6 +96,8 @@ def test_every_key_from_the_environment():
         15.0,
         2.5,
         ("10.0.0.7",),
+        True,
+        True,
         "warning",
     )
 
