@@ -40,8 +40,8 @@ class Reloader(GenServer):
     """Looks at the files of the project's modules now and then, and has the node load those that have changed.
 
     Modules that changed together are loaded together. A file is left alone until it is the same at two looks: an
-    editor may be in the middle of writing it. One that is refused is logged once, and tried again at its next change.
-    Modules that are installed (in ``site-packages``) are not looked at.
+    editor may be in the middle of writing it. One that is refused is logged once, and tried again at the next change
+    of any: it may have needed that one. Modules that are installed (in ``site-packages``) are not looked at.
     """
 
     def init(self, args: Any) -> Watched:
@@ -56,7 +56,9 @@ class Reloader(GenServer):
             return super().handle_info(message, state)
         changed = self._look(state)
         if changed:
-            self._load(changed, state)
+            others = {name: stamp for name, stamp in state.refused.items() if state.seen.get(name) == stamp}
+            if not (others.keys() - changed.keys() and self._load(others | changed, state, is_last=False)):
+                self._load(changed, state, is_last=True)
         self.send_after(LOOK_EVERY_S, LOOK)
         return NoReply(state)
 
@@ -82,22 +84,26 @@ class Reloader(GenServer):
                 changed[name] = stamp
         return changed
 
-    def _load(self, changed: dict[str, Stamp], watched: Watched) -> None:
+    def _load(self, changed: dict[str, Stamp], watched: Watched, *, is_last: bool) -> bool:
+        """Whether it went well; only the last attempt says why it did not."""
         try:
             results = self.node.code.load_all(list(changed))
         except ModuleNotLoaded as error:
+            if not is_last:
+                return False
             is_waiting = error.reason == "not_purged"
             if not (is_waiting and watched.waiting.issuperset(changed)):
                 log.error("%s", error)
             watched.refused.update(changed)
             watched.waiting = set(changed) if is_waiting else set()
-            return
+            return False
         watched.loaded.update(changed)
         watched.waiting.clear()
         for result in results:
             watched.refused.pop(result.module, None)
             for line in repr(result).splitlines():
                 log.info("loaded %s", line.strip())
+        return True
 
 
 def _stamp(path: str | None) -> Stamp | None:

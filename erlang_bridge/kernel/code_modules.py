@@ -31,17 +31,6 @@ GENERATION: Final = "__pyanoma_generation__"
 _OURS: Final = ("erlang_bridge", "gevent", "greenlet", "zope", "__main__", "__mp_main__")
 """What runs the processes cannot be changed under them, as OTP's own modules cannot."""
 
-CALLBACKS: Final = (
-    ("init", 1),
-    ("handle_call", 3),
-    ("handle_cast", 2),
-    ("handle_info", 2),
-    ("handle_continue", 2),
-    ("terminate", 2),
-    ("code_change", 3),
-    ("format_status", 1),
-)
-
 
 @dataclass(eq=False)
 class Generation:

@@ -109,9 +109,17 @@ class Relinker:
 
     Args:
         spared: ids of holders that belong to the old code.
+        is_left_alone: for classes that keep their bases.
     """
 
-    def __init__(self, moves: Moves, journal: Journal, spared: set[int]) -> None:
+    def __init__(
+        self,
+        moves: Moves,
+        journal: Journal,
+        spared: set[int],
+        is_left_alone: Callable[[type], bool] = lambda cls: False,
+    ) -> None:
+        self._is_left_alone = is_left_alone
         self._moves = moves
         self._journal = journal
         self._spared = spared
@@ -293,7 +301,7 @@ class Relinker:
     def _patch_class(self, cls: Any) -> None:
         get = self._moves.get
         bases = cls.__bases__
-        if any(get(base) is not base for base in bases):
+        if any(get(base) is not base for base in bases) and not self._is_left_alone(cls):
             self._journal.did(setattr, cls, "__bases__", bases)
             cls.__bases__ = tuple(map(get, bases))
 

@@ -20,6 +20,10 @@ from erlang_bridge.kernel.code_relink import Journal, Moves, attributes_of, memb
 _HAS_GC: Final = 1 << 14
 
 
+PASSING: Final = "__pyanoma_passing__"
+"""In the namespace of a class that is only made for the time of a ``code_change``."""
+
+
 class Unconvertible(Exception):
     """An object cannot become one of the new class.
 
@@ -72,7 +76,8 @@ class Conversion:
             same = Conversion(self.old, self.new)
             same.dropped = ()
             return same
-        made = type(self.new.__name__, (self.new,), {"__module__": self.new.__module__, "__doc__": self.new.__doc__})
+        about = {"__module__": self.new.__module__, "__doc__": self.new.__doc__, PASSING: True}
+        made = type(self.new.__name__, (self.new,), about)
         made.__qualname__ = self.new.__qualname__
         wide = Conversion(self.old, made)
         wide.dropped = ()
@@ -140,6 +145,11 @@ class Conversion:
             if _has_default(field):
                 set_attribute(made, name, _default(field))
         return made
+
+
+def is_passing(cls: type) -> bool:
+    """Whether a class was made for a ``code_change`` only."""
+    return PASSING in vars(cls)
 
 
 def _member(new: Any, value: Any) -> Any:

@@ -446,7 +446,7 @@ class Upgrade:
         for old, conversion in self.change.conversions.items():
             cls: Any
             for cls in type.__subclasses__(old):
-                if cls in self.change.old_classes or id(cls) in self.change.owned:
+                if cls in self.change.old_classes or code_states.is_passing(cls):
                     continue
                 bases = tuple(conversion.new if base is old else base for base in cls.__bases__)
                 before = cls.__bases__
@@ -526,7 +526,12 @@ class Upgrade:
         held = self._find_stragglers()
         versions = {process: self._old_version(process.instance) for process in self._late()}
         spared = held | change.owned | change.own() | self._replaced | self._own | {id(self._owners)}
-        values = [value for value in code_states.instances(change.conversions) if id(value) not in spared]
+        values = self._instances(spared)
+        if any(change.conversions[type(value)].missing for value in values):
+            # They cannot go over: only those that nobody uses any more may be in the way.
+            del values
+            gc.collect()
+            values = self._instances(spared)
         try:
             for value in values:
                 if isinstance(value, GenServer):
@@ -537,7 +542,7 @@ class Upgrade:
         except Unconvertible as error:
             raise refusal(change, error, self._holder(values)) from error
         del values
-        relinker = Relinker(change.code, journal, spared | change.own())
+        relinker = Relinker(change.code, journal, spared | change.own(), code_states.is_passing)
         relinker.everywhere()
         self._relink_data(relinker, spared)
         code_generations.bind_imported_names(
@@ -552,6 +557,9 @@ class Upgrade:
             )
         for straggler, version in versions.items():
             sys_protocol.system_of(straggler.instance).late = Late(change, version)
+
+    def _instances(self, spared: set[int]) -> list[Any]:
+        return [value for value in code_states.instances(self.change.conversions) if id(value) not in spared]
 
     def _late(self) -> list[BehaviourProcess]:
         return [

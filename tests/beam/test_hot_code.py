@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import time
+import importlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from erlang_bridge import Atom, Node, Pid
 from erlang_bridge.testing.beams import Beam
 from tests.code_projects import COUNTER, Project
 from tests.command_line import Command
+from tests.pages import Page
 from tests.python_nodes import PythonNode
 from tests.waiting import until
 
@@ -285,20 +286,18 @@ def run_beside(pyanoma: Command, *arguments: str) -> Any:
     return gevent.get_hub().threadpool.apply(pyanoma, arguments)
 
 
-def test_pyanoma_reload_of_a_beam(shared_beam: Beam, pyanoma: Command, compile_erlang: Any, tmp_path: Path) -> None:
-    name = f"hot_{os.getpid()}_{time.monotonic_ns()}"
-    code = compile_erlang(f"-module({name}).\n-export([f/0]).\nf() -> 1.\n")
-    path = tmp_path / f"{name}.beam"
-    path.write_bytes(code)
-    shared_beam.eval("code:add_patha(D)", D=list(str(tmp_path).encode()))
-    shared_beam.eval("{module, _} = code:load_file(M), ok", M=Atom(name))
+def test_pyanoma_reload_of_a_beam(shared_beam: Beam, pyanoma: Command) -> None:
+    # One that every release has, outside of kernel and stdlib.
+    source = "hd([M || M <- [alarm_handler, crypto_ec_curves], element(1, code:ensure_loaded(M)) =:= module])"
+    name = shared_beam.eval(source).name
     done = pyanoma("reload", shared_beam.node.name, name, "--json")
     assert done.code == 0, done.err
     (result,) = done.json()
     assert (result["module"], result["moved"]) == (name, None)
     assert result["old_version"] == result["new_version"]
     assert pyanoma("reload", shared_beam.node.name, "nobody_knows").code == 1
-    shared_beam.eval("code:del_path(D), code:purge(M), code:delete(M)", D=list(str(tmp_path).encode()), M=Atom(name))
+    sticky = pyanoma("reload", shared_beam.node.name, "lists")
+    assert (sticky.code, "sticky_directory" in sticky.error_line) == (1, True)
 
 
 def test_start_reload(beam: Beam, pyanoma: Command, tmp_path: Path, beam_cookie: str, epmd_port: int) -> None:
@@ -331,3 +330,21 @@ def test_start_reload(beam: Beam, pyanoma: Command, tmp_path: Path, beam_cookie:
     finally:
         project.close()
         program.stop()
+
+
+def test_the_page(beam: Beam, node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/hot-code.md: the door."""
+    blocks = {block.title: block.text for block in Page("docs/hot-code.md").blocks_in("python")}
+    path = tmp_path / "door.py"
+    path.write_text(blocks["door.py"])
+    monkeypatch.syspath_prepend(str(tmp_path))
+    node.engines["door"] = importlib.import_module("door").Door
+    try:
+        pid = beam.eval("{ok, P} = erpc:call(N, pyanoma, start_link, [door, 0]), unlink(P), P", N=node.name)
+        ask_door = 'gen_server:cast(P, <<"enter">>), gen_server:cast(P, <<"leave">>), gen_server:call(P, count)'
+        assert beam.eval(ask_door, P=pid) == 2
+        path.write_text(blocks["door.py, edited"])
+        assert beam.eval("erpc:call(N, code, load_file, [door])", N=node.name) == (MODULE, Atom("door"))
+        assert beam.eval(ask_door, P=pid) == 2
+    finally:
+        del sys.modules["door"]
