@@ -23,6 +23,7 @@ from typing import Any, Final
 from erlang_bridge.errors import BridgeError, ErlangError, ErlangExit, ErlangThrow, ProcessExit
 from erlang_bridge.otp.readable import readable, text_of
 from erlang_bridge.process import Process
+from erlang_bridge.process.breakpoints import is_breakpoint
 from erlang_bridge.terms import Atom, Export, Pid
 from erlang_bridge.terms.text import format_term
 
@@ -52,6 +53,8 @@ def stacktrace(error_traceback: TracebackType | None) -> list[Any]:
     for frame, line in traceback.walk_tb(error_traceback):
         module = str(frame.f_globals.get("__name__", "?"))
         code = frame.f_code
+        if is_breakpoint(code):
+            continue
         arity = code.co_argcount - (1 if code.co_varnames[:1] == ("self",) else 0)
         location = [(Atom("file"), charlist(code.co_filename)), (Atom("line"), line)]
         frames.append((Atom(module[:255]), Atom(code.co_qualname[-255:]), arity, location))

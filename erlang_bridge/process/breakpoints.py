@@ -202,10 +202,20 @@ class Breakpoints:
 
 def code_of(function: FunctionType) -> CodeType:
     """The code of a function as it was written, also while it has a breakpoint."""
-    for constant in function.__code__.co_consts:
+    trap = _trap_of(function.__code__)
+    return function.__code__ if trap is None else trap.code
+
+
+def is_breakpoint(code: CodeType) -> bool:
+    """Whether this is what stands in the place of a function's own code while it has a breakpoint."""
+    return _trap_of(code) is not None
+
+
+def _trap_of(code: CodeType) -> _Trap | None:
+    for constant in code.co_consts:
         if type(constant) is MethodType and isinstance(constant.__self__, _Trap):
-            return constant.__self__.code
-    return function.__code__
+            return constant.__self__
+    return None
 
 
 def _trapped(code: CodeType, hook: Callable[..., Any]) -> CodeType:

@@ -10,7 +10,7 @@ Source: OTP ``lib/runtime_tools/src/observer_backend.erl``, "ttb backend".
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import gevent
 
@@ -20,10 +20,8 @@ from erlang_bridge.kernel import process_info
 from erlang_bridge.kernel.callables import RemoteCall
 from erlang_bridge.process import Process
 from erlang_bridge.runtime_tools.trace_port import TracePort
+from erlang_bridge.runtime_tools.trace_server import TraceServer
 from erlang_bridge.terms import Atom, Fun, Pid, Port
-
-if TYPE_CHECKING:
-    from erlang_bridge.runtime_tools.dbg import TraceServer
 
 OK: Final = Atom("ok")
 BADARG: Final = Atom("badarg")
@@ -45,6 +43,8 @@ def export(node: Any, server: TraceServer) -> None:
         return _init_node(call, server, file, with_processes is True, about)
 
     def write_trace_info(call: RemoteCall, meta: Any, key: Any, what: Any) -> Atom:
+        if type(meta) is not Pid:
+            raise ErlangError(BADARG)
         call.node.table.send(call.process, meta, (METADATA, key, what))
         return OK
 

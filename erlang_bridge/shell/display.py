@@ -123,7 +123,7 @@ def _prune(told: traceback.TracebackException | None, seen: set[int]) -> None:
     seen.add(id(told))
     if told.stack is not None:
         frames = [frame for frame in told.stack if not frame.filename.startswith(_MACHINERY)]
-        told.stack = traceback.StackSummary.from_list(frames) if frames else None  # type: ignore[assignment]
+        told.stack = traceback.StackSummary.from_list(frames) if frames else None  # type: ignore[assignment]  # as of an error without
     _prune(told.__cause__, seen)
     _prune(told.__context__, seen)
     for inner in told.exceptions or ():

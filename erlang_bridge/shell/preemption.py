@@ -103,7 +103,7 @@ class _Clock:
             self._switch_interval_s = None
         if ends:
             # It first calls the handler for a tick that has come already: none is left over.
-            signal.signal(self._signal, self._earlier)  # type: ignore[arg-type]
+            signal.signal(self._signal, self._earlier)  # type: ignore[arg-type]  # `ends` says that it is one
             self._signal = None
 
     def _install(self) -> bool:

@@ -118,14 +118,14 @@ class _StandIn(io.TextIOBase):
     def buffer(self) -> Any:
         """Where bytes are written to."""
         terminal = self._pick()
-        return _Bytes(terminal) if terminal is not None else self.original.buffer  # type: ignore[union-attr]
+        return _Bytes(terminal) if terminal is not None else getattr(self.original, "buffer", None)
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]
+    def encoding(self) -> str:  # type: ignore[override]  # a plain attribute there
         return "utf-8" if self._pick() is not None else getattr(self.original, "encoding", None) or "utf-8"
 
     @property
-    def errors(self) -> str | None:  # type: ignore[override]
+    def errors(self) -> str | None:  # type: ignore[override]  # a plain attribute there
         return "replace" if self._pick() is not None else getattr(self.original, "errors", None)
 
     def write(self, text: str, /) -> int:
@@ -144,7 +144,7 @@ class _StandIn(io.TextIOBase):
         elif self.original is not None and not self.original.closed:
             self.original.flush()
 
-    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]  # typeshed has two bases disagree
         terminal = self._pick()
         if terminal is not None:
             return terminal.read_line()

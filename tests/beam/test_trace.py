@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -256,6 +257,20 @@ def test_a_tracer_that_is_killed_leaves_nothing(beam_factory: Callable[..., Beam
     assert node.call("ticker", Atom("count")) == 0
 
 
+def test_a_relay_that_is_called_ends_with_who_it_is_for(shared_beam: Beam, node: Node):
+    source = """
+        Parent = spawn(fun() -> receive {started, R} -> Shell ! {relay, R} end, receive stop -> ok end end),
+        erpc:send_request(N, dbg, do_relay, [Parent, Parent]),
+        receive {relay, R} -> R end
+    """
+    shell = shared_beam.shell()
+    relay = shell.eval(source, N=node.name, Shell=shell.pid)
+    assert node.is_alive(relay)
+    shell.eval("exit(Parent, kill)")
+    assert until(lambda: not node.is_alive(relay))
+    shell.end()
+
+
 def test_a_relay_tells_what_it_dropped(tracer: Tracer, node: Node):
     idle = node.start(Idle)
     tracer.trace(idle, "receive")
@@ -278,9 +293,9 @@ def test_a_relay_tells_what_it_dropped(tracer: Tracer, node: Node):
 PORT_FUN = """
 -module(port_fun).
 -export([make/2]).
-make(Portno, Qsiz) -> fun() -> {Portno, Qsiz} end.
+make(Qsiz, Portno) -> fun() -> {Portno, Qsiz} end.
 """
-"""As ``dbg:trace_port/2`` makes them: what the fun carries is all that we can see of it."""
+"""As ``dbg:trace_port/2`` makes them: what the fun carries, in this order, is all that we can see of it."""
 
 
 class Port:
@@ -289,7 +304,7 @@ class Port:
     def __init__(self, shell: Shell, node: Node, limit: int, number: int = 0) -> None:
         self.shell, self.node = shell, node
         source = """
-            R = spawn_link(N, dbg, do_relay, [self(), {port, port_fun:make(Number, Limit)}]),
+            R = spawn_link(N, dbg, do_relay, [self(), {port, port_fun:make(Limit, Number)}]),
             receive {started, P} -> {R, P} end
         """
         self.relay, self.term = shell.eval(source, N=node.name, Limit=limit, Number=number)
@@ -439,6 +454,18 @@ def test_running_and_waiting(open_port: OpenPort, node: Node):
     for _, (_, pid, kind, *_rest) in frames:
         inside[pid] = inside.get(pid, 0) + (1 if kind.name == "in" else -1)
         assert inside[pid] in (0, 1)
+
+
+def test_a_port_number_that_is_taken(beam: Beam, node: Node, compile_erlang: Callable[[str], bytes]):
+    beam.load_module(compile_erlang(PORT_FUN))
+    source = """
+        process_flag(trap_exit, true), R = spawn_link(N, dbg, do_relay, [self(), {port, port_fun:make(10, Number)}]),
+        receive {started, _} -> receive {'EXIT', R, Reason} -> Reason end end
+    """
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert beam.eval(source, N=node.name, Number=taken.getsockname()[1]) is Atom("normal")
+    assert until(lambda: "has no trace port: cannot listen" in beam.log_text())
+    assert is_untraced(node)
 
 
 def test_a_file_is_never_written(beam: Beam, node: Node, tmp_path: Path):

@@ -10,13 +10,14 @@ import gevent
 import pytest
 
 from engines.ticker.server import Ticker
-from erlang_bridge import Atom, GenServer, Node, NoReply, OwnProcess, Reply, Stop
+from erlang_bridge import Atom, ErlangExit, GenServer, Node, NoReply, OwnProcess, Reply, Stop
 from erlang_bridge.process import ProcessTable
 from erlang_bridge.process.tracing import TraceEvent
 from erlang_bridge.runtime_tools.trace_targets import find_target, loaded_modules, targets_of
 from erlang_bridge.runtime_tools.trace_terms import trace_message
 from erlang_bridge.runtime_tools.tracer import parse_function
 from tests.code_projects import COUNTER, Project
+from tests.servers import Counter
 from tests.waiting import until
 
 HANDLE_CALL = "engines.ticker.server:Ticker.handle_call/3"
@@ -189,6 +190,17 @@ def test_tracing_goes_on_in_new_code(node: Node, project: Project):
         assert old is project.get("counter", "said") or old not in node.trace.breakpoints.functions
     assert until(lambda: len(trace.events) == 4)
     assert [event.details[0][1].name for event in trace.events] == ["Counter.handle_call", "said"] * 2
+
+
+def test_a_crash_is_reported_as_without_a_trace(node: Node):
+    traces = []
+    for flags in ([], ["call"]):
+        pid = node.start(Counter, 0)
+        calls = ["tests.servers:Counter.handle_call/3"] if flags else []
+        with node.trace.session(pid, flags, calls=calls), pytest.raises(ErlangExit) as caught:
+            node.call(pid, Atom("crash"))
+        traces.append(caught.value.reason)
+    assert traces[0] == traces[1]
 
 
 def test_targets():
