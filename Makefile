@@ -2,7 +2,7 @@
 # make test    every test, against the BEAMs of this machine;  make test ARGS="-k ticker -m 'not slow'"
 # make check   lint and test: what CI runs
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-otp-matrix lint format check bench clean
+.PHONY: help setup run test test-otp-matrix lint format check screenshots bench clean
 
 BIN := .venv/bin
 PYTHON ?=
@@ -36,6 +36,9 @@ format: setup  ## let ruff lay out the code
 	@$(BIN)/ruff format .
 
 check: lint test  ## lint and test
+
+screenshots: setup  ## docs/images: what the tests see of observer
+	@bash scripts/screenshots.sh $(ARGS)
 
 bench: setup  ## our numbers beside OTP's, in one run
 	@$(BIN)/python -m bench $(ARGS)

@@ -70,10 +70,27 @@ fi
 missing=()
 command -v erl >/dev/null || missing+=(erlang-base erlang-crypto erlang-runtime-tools)
 command -v elixir >/dev/null || missing+=(elixir)
+# Debian's erl comes without observer; what another erl has is for whoever installed it.
+case $(command -v erl) in "" | /usr/bin/erl)
+    compgen -G '/usr/lib/erlang/lib/observer-*' >/dev/null || missing+=(erlang-observer)
+    ;;
+esac
+# The tests of observer: a screen, a mouse, a camera, letters, and a reader. The pages for browsers: a browser.
+command -v Xvfb >/dev/null || missing+=(xvfb)
+command -v xdotool >/dev/null || missing+=(xdotool)
+command -v import >/dev/null || missing+=(imagemagick)
+[ -d /usr/share/fonts/truetype/dejavu ] || missing+=(fonts-dejavu-core)
+command -v tesseract >/dev/null || missing+=(tesseract-ocr)
+command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing+=(chromium)
 if [ ${#missing[@]} -gt 0 ]; then
     if may_install; then
         say "installing ${missing[*]}"
-        apt_install "${missing[@]}" || say "could not install ${missing[*]}: going on without"
+        apt_install "${missing[@]}" || {
+            # One that this distribution does not have must not keep the others away.
+            for package in "${missing[@]}"; do
+                apt_install "$package" || say "could not install $package: going on without"
+            done
+        }
     else
         say "left out, as only root may install them: ${missing[*]}"
         say "    to have them: sudo apt-get install --no-install-recommends ${missing[*]}"

@@ -248,14 +248,16 @@ def server_classes(module: ModuleType) -> list[type[GenServer]]:
 def functions(module: ModuleType) -> list[tuple[str, int]]:
     """Name and arity of the functions of a module and, by qualified name, of its classes' methods.
 
-    ``self`` and ``cls`` are not counted, as in a stack trace.
+    ``self`` and ``cls`` are not counted, as in a stack trace. A server's callbacks are its own also where it inherits
+    them from the base of an application's servers.
     """
     found = []
     for value in list(vars(module).values()):
         if isinstance(value, FunctionType) and value.__module__ == module.__name__:
             found.append((value.__qualname__, arity(value)))
         elif isinstance(value, type) and value.__module__ == module.__name__:
-            found += [(f"{value.__qualname__}.{name}", count) for name, count in own_methods(value)]
+            theirs = methods(value) if issubclass(value, GenServer) else own_methods(value)
+            found += [(f"{value.__qualname__}.{name}", count) for name, count in theirs]
     return list(dict.fromkeys(found))
 
 
