@@ -132,7 +132,7 @@ END
     done
 }
 
-# put FILE LINE: a shell script of one line.
+# put FILE LINES: a shell script.
 put() {
     printf '#!/bin/sh\n%s\n' "$2" >"$1.new" && chmod +x "$1.new" && mv "$1.new" "$1"
 }
@@ -141,8 +141,9 @@ make_commands() {
     local release=$1 root=$HOME_OF_ALL/${SUITES[$1]} name
     mkdir -p "$HOME_OF_ALL/$release"
     for name in "${COMMANDS[@]}"; do
-        put "$HOME_OF_ALL/$release/$name" \
-            "exec unshare --mount --propagation private \"$ENTER\" \"$root\" \"\$PWD\" /usr/bin/$name \"\$@\""
+        # Inside, where one of them looks for another on the PATH, it is the real one.
+        put "$HOME_OF_ALL/$release/$name" "[ ! -e /.pyanoma-stamp ] || exec /usr/bin/$name \"\$@\"
+exec unshare --mount --propagation private \"$ENTER\" \"$root\" \"\$PWD\" /usr/bin/$name \"\$@\""
         ln -sfn "../$release/$name" "$HOME_OF_ALL/bin/$name$release"
     done
 }
@@ -171,11 +172,13 @@ paths=()
 for path in tests/beam tests/gui; do
     if [ -d "$path" ]; then paths+=("$path"); fi
 done
+# These are about the test kit itself: they run pytest in pytest, which finds the releases of this machine.
+say "left out, as they are about finding the releases of this machine: tests/beam/test_plugin.py"
 status=0
 for release in "${releases[@]}"; do
     say "tests with OTP $release"
     timeout --foreground --kill-after=30 "$TIME" bash scripts/test.sh --require-beam --otp "$release" \
-        --erl "$HOME_OF_ALL/$release/erl" --elixir "$HOME_OF_ALL/$release/elixir" "${paths[@]}" "$@" || {
+        --erl "$HOME_OF_ALL/$release/erl" --elixir "$HOME_OF_ALL/$release/elixir" --ignore tests/beam/test_plugin.py "${paths[@]}" "$@" || {
         ended=$?
         [ "$ended" != 124 ] || say "OTP $release: not done within $TIME (OTP_MATRIX_TIME)"
         say "OTP $release: failed"

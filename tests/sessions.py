@@ -31,7 +31,8 @@ _RESULT: Final = re.compile(r"[%#]=> (.*)$")
 def pattern_of(text: str) -> str:
     """A regular expression for text of a page: ``...`` stands for anything; where lines break does not count."""
     pieces = [_WRAP.join(re.escape(character) for character in re.sub(r"\s", "", piece)) for piece in text.split("...")]
-    return r"[\s\S]*?".join(rf"\s*{piece}\s*" for piece in pieces)
+    # No blanks beside what stands for anything: to try all ways to share them takes for ever on a wide screen.
+    return r"\s*" * bool(pieces[0]) + r"[\s\S]*?".join(pieces) + r"\s*" * bool(pieces[-1])
 
 
 def path_with(*folders: Path) -> str:

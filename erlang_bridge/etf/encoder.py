@@ -142,13 +142,14 @@ def encode_list(chunks: Iterable[list[Any]]) -> Encoded:
         EtfEncodeError: as `encode`.
     """
     count = 0
-    pieces: list[bytes] = []
+    encoded: list[bytes] = []
     for chunk in chunks:
         count += len(chunk)
+        pieces: list[bytes] = []
         for item in chunk:
             encode_into(pieces, item)
-        pieces = [b"".join(pieces)]
-    return Encoded(b"".join((_tag_u32(LIST_EXT, count), *pieces, _NIL)) if count else _NIL)
+        encoded.append(b"".join(pieces))
+    return Encoded(b"".join((_tag_u32(LIST_EXT, count), *encoded, _NIL)) if count else _NIL)
 
 
 def encode_into(out: list[bytes], term: Any) -> None:

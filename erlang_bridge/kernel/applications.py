@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from erlang_bridge.errors import ErlangError
 from erlang_bridge.kernel.callables import RemoteCall
 from erlang_bridge.otp.gen_server import GenServer
 from erlang_bridge.otp.reports import charlist
@@ -147,10 +148,14 @@ def _listed(application: Application) -> tuple[Any, ...]:
 
 def get_env(applications: Applications, application: Any, key: Any) -> Any:
     """``application:get_env/2``: ``{ok, Value}`` or ``undefined``."""
-    environment = applications.environment(application.name) if type(application) is Atom else {}
-    if type(key) is Atom and key.name in environment:
-        return OK, environment[key.name]
-    return UNDEFINED
+    return next(
+        ((OK, value) for known, value in _environment_terms(applications, application) if known is key), UNDEFINED
+    )
+
+
+def _environment_terms(applications: Applications, name: Any) -> list[tuple[Atom, Any]]:
+    environment = applications.environment(name.name) if type(name) is Atom else {}
+    return [(Atom(key), value) for key, value in environment.items()]
 
 
 def get_all_key(applications: Applications, name: Any) -> Any:
@@ -159,7 +164,7 @@ def get_all_key(applications: Applications, name: Any) -> Any:
     application = loaded.get(name.name) if type(name) is Atom else None
     if application is None:
         return UNDEFINED
-    environment = [(Atom(key), value) for key, value in applications.environment(application.name).items()]
+    environment = _environment_terms(applications, name)
     infinity = Atom("infinity")
     keys = {
         "description": charlist(application.description),
@@ -199,7 +204,9 @@ def export(node: Any) -> None:
             process = node.table.find(asked)
             application = applications.application_of(process) if process is not None else None
             return (OK, Atom(application.name)) if application is not None else UNDEFINED
-        return UNDEFINED
+        if type(asked) is Atom:
+            return UNDEFINED
+        raise ErlangError(Atom("function_clause"))
 
     def env_or(application: Any, key: Any, default: Any) -> Any:
         answer = get_env(applications, application, key)
@@ -226,7 +233,7 @@ def export(node: Any) -> None:
     node.export(
         application,
         "get_all_env",
-        lambda name: [(Atom(key), value) for key, value in applications.environment(name.name).items()],
+        lambda name: _environment_terms(applications, name),
         arity=1,
     )
     node.export(controller, "get_master", get_master)

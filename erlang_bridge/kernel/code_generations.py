@@ -23,6 +23,7 @@ from erlang_bridge.errors import ModuleNotLoaded
 from erlang_bridge.etf.structs import StructCodec, default_structs
 from erlang_bridge.kernel import code_modules
 from erlang_bridge.kernel.code_modules import GENERATION, Generation
+from erlang_bridge.kernel.code_registrations import Registration, Registrations
 from erlang_bridge.kernel.code_relink import Moves
 from erlang_bridge.kernel.code_states import Conversion
 
@@ -44,6 +45,7 @@ class Change:
         old_classes: all classes of the old generations, also those that are no more.
         owned: ids of what belongs to the old generations and has to stay as it is.
         structs: what the new modules have put into the table of Elixir structs.
+        registrations: what they have put into other modules' tables.
     """
 
     new: list[Generation]
@@ -53,6 +55,7 @@ class Change:
     old_classes: dict[type, Generation] = field(default_factory=dict)
     owned: set[int] = field(default_factory=set)
     structs: dict[Any, StructCodec] = field(default_factory=dict)
+    registrations: list[Registration] = field(default_factory=list)
 
     @property
     def old(self) -> list[Generation]:
@@ -81,9 +84,11 @@ def prepare(modules: list[ModuleType]) -> Change:
     change = Change([generation for generation, _ in ordered])
     before = dict(sys.modules)
     structs = dict(default_structs)
+    registrations = Registrations(modules)
+    attributes: list[tuple[ModuleType, str, Any]] = []
     try:
         for generation, code in ordered:
-            _run(generation, code)
+            _run(generation, code, attributes)
     except BaseException:
         for name in set(sys.modules) - set(before):
             _forget_if_it_uses(name, change)
@@ -91,6 +96,9 @@ def prepare(modules: list[ModuleType]) -> Change:
     finally:
         for generation, _ in ordered:
             sys.modules[generation.name] = before[generation.name]
+        for package, name, value in attributes:
+            setattr(package, name, value)
+        change.registrations = registrations.withdraw([generation.module for generation in change.new])
         change.structs = {key: codec for key, codec in default_structs.items() if structs.get(key) is not codec}
         default_structs.clear()
         default_structs.update(structs)
@@ -116,9 +124,10 @@ def _compile(module: ModuleType) -> tuple[Generation, Any]:
         code = compile(source, path, "exec", dont_inherit=True)
     except SyntaxError as error:
         raise ModuleNotLoaded(
-            name, "badfile", f"{type(error).__name__}: {error.msg}", error.filename or path, error.lineno
+            name, "badfile", f"{type(error).__name__}: {error.msg}", error.filename or path, error.lineno or 1
         ) from error
-    except ValueError as error:  # null bytes, an encoding that is none
+    except (ValueError, MemoryError, RecursionError, OverflowError) as error:
+        # Null bytes, an encoding that is none; an expression that is nested too deep.
         raise ModuleNotLoaded(name, "badfile", f"{type(error).__name__}: {error}", path, 1) from error
     spec = module.__spec__
     new = importlib.util.module_from_spec(spec) if spec is not None else ModuleType(name)
@@ -151,14 +160,24 @@ def _in_order(made: list[tuple[Generation, Any]]) -> list[tuple[Generation, Any]
     return ordered
 
 
-def _run(generation: Generation, code: Any) -> None:
-    """Run the module's code. It stands in ``sys.modules`` from then on: dataclasses and others look there."""
+def _run(generation: Generation, code: Any, attributes: list[tuple[ModuleType, str, Any]]) -> None:
+    """Run the module's code. It stands in ``sys.modules`` from then on: dataclasses and others look there.
+
+    Those that are run after it find it as an attribute of its package, too; `attributes` gets what was there.
+    """
     name, path = generation.name, generation.path or ""
     sys.modules[name] = generation.module
+    package, _, part = name.rpartition(".")
+    if (
+        generation.old is not None
+        and vars(sys.modules.get(package, generation.module)).get(part) is generation.old.module
+    ):
+        attributes.append((sys.modules[package], part, generation.old.module))
+        setattr(sys.modules[package], part, generation.module)
     linecache.checkcache(path)
     try:
         exec(code, generation.namespace)  # noqa: S102  # what importing it does
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         where, line = place_of(error, path)
         raise ModuleNotLoaded(name, "on_load_failure", in_words(error), where, line) from error
     if generation.old is not None:
@@ -257,8 +276,8 @@ def _function_of(value: Any, generation: Generation | None) -> FunctionType | No
     """The function that a value is, or is a wrapper of; where a generation is given, only if it is of that."""
     inner = value
     for _ in range(8):
-        if isinstance(inner, FunctionType):
-            return inner if generation is None or inner.__globals__ is generation.namespace else None
+        if isinstance(inner, FunctionType) and (generation is None or inner.__globals__ is generation.namespace):
+            return inner
         if isinstance(inner, (staticmethod, classmethod)):
             inner = inner.__func__
         elif isinstance(inner, property):
@@ -335,26 +354,52 @@ def _is_part(value: Any, old: Generation, change: Change) -> bool:
     return kind.__module__ == "dataclasses" or change.data.has(value)
 
 
-def bind_imported_names(change: Change, names: Iterable[ModuleType], bind: Any) -> None:
+def bind_imported_names(change: Change, modules: Iterable[ModuleType], bind: Any) -> None:
     """Have ``bind(module, name, value)`` called for each ``from changed import name`` in other modules.
 
-    For what cannot be told by identity, such as numbers.
+    For what cannot be told by identity, such as numbers. Also ``import *``, and names that another module has from
+    a changed one and hands on.
     """
-    new = {generation.name: generation for generation in change.new}
-    for module in names:
-        generation = module.__dict__.get(GENERATION)
-        if not isinstance(generation, Generation) or generation.module is not module:
-            continue
-        for owner, name, bound in generation.imports:
-            renewed = new.get(owner)
-            if renewed is None or name is None or renewed.old is None:
-                continue
-            before = renewed.old.namespace.get(name, _MISSING)
-            after = renewed.namespace.get(name, _MISSING)
-            if before is _MISSING or after is _MISSING or before is after:
-                continue
-            if module.__dict__.get(bound, _MISSING) is before:
-                bind(module, bound, after)
+    old_modules = {id(generation.module) for generation in change.old}
+    importers = [
+        (module, code_modules.imports_of(module))
+        for module in modules
+        if isinstance(module, ModuleType) and id(module) not in old_modules
+    ]
+    changed: dict[str, dict[str, tuple[Any, Any]]] = {}
+    for generation in change.new:
+        old = generation.old.namespace if generation.old is not None else {}
+        new = generation.namespace
+        changed[generation.name] = {
+            name: (value, new[name])
+            for name, value in list(old.items())
+            if name in new and new[name] is not value and not (name.startswith("__") and name.endswith("__"))
+        }
+    public = {generation.name: generation.namespace.get("__all__") for generation in change.new}
+    is_done = False
+    while not is_done:
+        is_done = True
+        for module, imports in importers:
+            for owner, name, bound in imports:
+                known = changed.get(owner)
+                if not known or name is None:
+                    continue
+                names = [(name, bound)]
+                if name == "*":
+                    exported = public.get(owner)
+                    names = [(key, key) for key in known if _is_exported(key, exported)]
+                for key, own in names:
+                    before, after = known.get(key, (_MISSING, _MISSING))
+                    if before is _MISSING or vars(module).get(own, _MISSING) is not before:
+                        continue
+                    bind(module, own, after)
+                    changed.setdefault(module.__name__, {})[own] = (before, after)
+                    is_done = False
+
+
+def _is_exported(name: str, exported: Any) -> bool:
+    """Whether ``import *`` takes a name; `exported` is the module's ``__all__``, if it has one."""
+    return not name.startswith("_") if exported is None else name in exported
 
 
 def line_of(value: Any) -> tuple[str, int]:

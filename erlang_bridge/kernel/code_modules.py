@@ -114,7 +114,7 @@ def uses(cls: type, module: str) -> bool:
         if name in seen or not isinstance(found, ModuleType) or is_sticky(found):
             continue
         seen.add(name)
-        for imported, part, _ in generation(found, read=False).imports:
+        for imported, part, _ in imports_of(found):
             waiting += [imported] if part is None else [imported, f"{imported}.{part}"]
     return False
 
@@ -138,12 +138,18 @@ def find(name: str) -> tuple[ModuleType, type | None] | None:
         inner.insert(0, rest)
         module = sys.modules.get(owner)
         if isinstance(module, ModuleType):
-            found: Any = module
-            for part in inner:
-                found = vars(found).get(part) if isinstance(found, (ModuleType, type)) else None
+            found = at(module, ".".join(inner))
             return (module, found) if isinstance(found, type) else None
         owner, _, rest = owner.rpartition(".")
     return None
+
+
+def at(module: ModuleType, name: str) -> Any:
+    """What a module has under a qualified name, such as that of a class inside a class; None: nothing."""
+    found: Any = module
+    for part in name.split("."):
+        found = vars(found).get(part) if isinstance(found, (ModuleType, type)) else None
+    return found
 
 
 def find_library(name: str) -> tuple[ModuleType, None] | None:
@@ -199,6 +205,17 @@ def generation(module: ModuleType, *, read: bool = True) -> Generation:
     made = Generation(module, path, _read(path) if read and path is not None else None)
     setattr(module, GENERATION, made)
     return made
+
+
+def imports_of(module: ModuleType) -> list[tuple[str, str | None, str]]:
+    """`Generation.imports` of one of the project's modules, by what is on disk where nobody has looked before."""
+    known = vars(module).get(GENERATION)
+    if isinstance(known, Generation) and known.module is module and known.source is not None:
+        return known.imports
+    path = source_path(module)
+    if path is None or not is_project(module):
+        return []
+    return Generation(module, path, _read(path)).imports
 
 
 def _read(path: str) -> bytes | None:

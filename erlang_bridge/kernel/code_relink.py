@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import functools
 import gc
+import logging
 import operator
 import types
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeGuard
+
+log = logging.getLogger("erlang_bridge.kernel")
 
 MEMBER: Final = types.MemberDescriptorType
 _HEAP_TYPE: Final = 1 << 9
@@ -49,11 +52,17 @@ class Journal:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def did(self, undo: Callable[..., None], *arguments: Any) -> None:
-        """Note that ``undo(*arguments)`` takes a change back."""
+    def did_first(self, undo: Callable[..., None], *arguments: Any) -> None:
+        """As `did`, for what has to be taken back after all else."""
         entry = (undo, arguments)
         self.own.add(id(entry))
         self.own.add(id(arguments))
+        self._entries.insert(0, entry)
+
+    def did(self, undo: Callable[..., None], *arguments: Any) -> None:
+        """Note that ``undo(*arguments)`` takes a change back."""
+        entry = (undo, arguments)
+        self.own.update((id(entry), id(arguments)))
         self._entries.append(entry)
 
     def keep(self, value: Any) -> Any:
@@ -65,41 +74,46 @@ class Journal:
         """Take everything back, the last change first."""
         while self._entries:
             function, arguments = self._entries.pop()
-            function(*arguments)
+            try:
+                function(*arguments)
+            except Exception:
+                # Of code that is asked, such as a key's __hash__. All else is to be taken back nevertheless.
+                log.exception("part of a change of code could not be taken back")
 
 
 class Moves:
     """Old objects and what stands for each now. By identity."""
 
     def __init__(self) -> None:
-        self._new: dict[int, tuple[Any, Any]] = {}
-        self.own: set[int] = {id(self._new)}
+        self.table: dict[int, tuple[Any, Any]] = {}
+        """By id of the old: both."""
+        self.own: set[int] = {id(self.table)}
 
     def __len__(self) -> int:
-        return len(self._new)
+        return len(self.table)
 
     def add(self, old: Any, new: Any) -> None:
         entry = (old, new)
         self.own.add(id(entry))
-        self._new[id(old)] = entry
+        self.table[id(old)] = entry
 
     def has(self, old: Any) -> bool:
-        return id(old) in self._new
+        return id(old) in self.table
 
     def get(self, old: Any) -> Any:
         """What stands for `old` now; itself where nothing does."""
-        entry = self._new.get(id(old))
+        entry = self.table.get(id(old))
         return old if entry is None else entry[1]
 
     def olds(self) -> list[Any]:
-        return [old for old, _ in self._new.values()]
+        return [old for old, _ in self.table.values()]
 
     def pairs(self) -> list[tuple[Any, Any]]:
-        return list(self._new.values())
+        return list(self.table.values())
 
     def copy(self) -> Moves:
         made = Moves()
-        for old, new in self._new.values():
+        for old, new in self.table.values():
             made.add(old, new)
         return made
 
@@ -124,7 +138,11 @@ class Relinker:
         self._journal = journal
         self._spared = spared
         self._added: list[Any] = []
-        self._own: set[int] = {id(self._added)}
+        self._touched: dict[int, Any] = {}
+        """Objects of which attributes have changed, by which their hash may go."""
+        self._objects: set[type] = set()
+        """Classes whose objects have attributes and nothing else."""
+        self._own: set[int] = {id(self._added), id(self._touched), id(self._objects)}
         self._class_of: dict[int, type] | None = None
 
     # -- where to look ------------------------------------------------------------------------
@@ -145,6 +163,7 @@ class Relinker:
             for holder in holders:
                 self.patch(holder)
             pending = self._added
+        self._rehash(None)
 
     def within(self, holders: list[Any]) -> None:
         """In `holders` only: what `reachable` found."""
@@ -153,7 +172,39 @@ class Relinker:
             for holder in holders:
                 self.patch(holder)
             if not self._added:
+                self._rehash(holders)
                 return
+
+    def _rehash(self, holders: list[Any] | None) -> None:
+        """Have objects found again that are keys, and whose hash is another now.
+
+        Args:
+            holders: where to look; None: everywhere.
+        """
+        touched = self._touched
+        pending = list(touched.values())
+        while pending:
+            self._own.add(id(pending))
+            found = referrers(pending) if holders is None else holders
+            self._own.add(id(found))
+            wanted = {id(value) for value in pending}
+            following: list[Any] = []
+            self._own.add(id(following))
+            for holder in found:
+                kind = type(holder)
+                if kind in _LEFT_ALONE or self._is_ours(holder):
+                    continue
+                if issubclass(kind, (dict, set)):
+                    if any(id(key) in wanted for key in holder):
+                        self._journal.did_first(_put_in_anew, holder)
+                        _put_in_anew(holder)
+                elif id(holder) not in touched and (kind is tuple or _hash_is_of_value(kind)):
+                    parts = gc.get_referents(holder, own_dict(holder))
+                    if not wanted.isdisjoint(map(id, parts)):
+                        touched[id(holder)] = holder
+                        following.append(holder)
+            pending = following
+        touched.clear()
 
     def patch_all(self, holders: list[Any]) -> list[Any]:
         """In `holders`; what now has a replacement of its own, so that its holders are the next."""
@@ -176,10 +227,12 @@ class Relinker:
     def patch(self, holder: Any) -> None:
         """Replace what is old in one holder; one that cannot be changed gets a new one in its place."""
         kind = type(holder)
-        if kind in _LEFT_ALONE or self._is_ours(holder) or self._moves.has(holder):
+        if kind in _LEFT_ALONE or id(holder) in self._moves.table or self._is_ours(holder):
             return
         get = self._moves.get
-        if kind is dict:
+        if kind in self._objects:
+            self._patch_attributes(holder)
+        elif kind is dict:
             self._patch_dict(holder)
         elif kind is list:
             self._patch_sequence(holder)
@@ -210,7 +263,7 @@ class Relinker:
         elif kind is frozenset:
             if any(get(item) is not item for item in holder):
                 self._made(holder, frozenset(map(get, holder)))
-        elif issubclass(kind, set):
+        elif kind is set:
             self._patch_set(holder)
         else:
             self._patch_other(holder, kind)
@@ -220,8 +273,15 @@ class Relinker:
             self._patch_dict(holder)
         elif issubclass(kind, (list, deque)):
             self._patch_sequence(holder)
+        elif issubclass(kind, set):
+            self._patch_set(holder)
         elif issubclass(kind, functools.partial):
             self._patch_partial(holder)
+        elif kind is functools._lru_cache_wrapper:
+            # What it remembers nobody can change; it can only forget.
+            holder.cache_clear()
+        elif kind.__flags__ & _HEAP_TYPE:
+            self._objects.add(kind)
         if kind.__flags__ & _HEAP_TYPE:
             self._patch_attributes(holder)
 
@@ -266,13 +326,17 @@ class Relinker:
         for index, value in enumerate(holder):
             new = get(value)
             if new is not value:
-                self._journal.did(type(holder).__setitem__, holder, index, value)
-                holder[index] = new
+                kind: Any = list if isinstance(holder, list) else deque
+                self._journal.did(kind.__setitem__, holder, index, value)
+                kind.__setitem__(holder, index, new)
 
     def _patch_tuple(self, holder: Any) -> None:
         get = self._moves.get
         if any(get(item) is not item for item in holder):
-            self._made(holder, tuple.__new__(type(holder), map(get, holder)))
+            made = tuple.__new__(type(holder), map(get, holder))
+            for name, value in (own_dict(holder) or {}).items():
+                object.__setattr__(made, name, value)
+            self._made(holder, made)
 
     def _patch_set(self, holder: set[Any]) -> None:
         get = self._moves.get
@@ -322,14 +386,15 @@ class Relinker:
             holder.__setstate__(after)
 
     def _patch_attributes(self, holder: Any) -> None:
-        get = self._moves.get
+        moves = self._moves.table
+        changes = len(self._journal)
         for member in members(type(holder)):
             try:
                 value = member.__get__(holder)
             except AttributeError:
                 continue
-            new = get(value)
-            if new is not value:
+            if id(value) in moves:
+                new = moves[id(value)][1]
                 try:
                     member.__set__(holder, new)
                 except (AttributeError, TypeError):
@@ -338,10 +403,11 @@ class Relinker:
         attributes = own_dict(holder)
         if attributes is not None:
             for name, value in list(attributes.items()):
-                new = get(value)
-                if new is not value:
+                if id(value) in moves:
                     self._journal.did(dict.__setitem__, attributes, name, value)
-                    attributes[name] = new
+                    attributes[name] = moves[id(value)][1]
+        if len(self._journal) > changes and _hash_is_of_value(type(holder)):
+            self._touched[id(holder)] = holder
 
     def _set(self, holder: Any, name: str, value: Any) -> None:
         self._journal.did(setattr, holder, name, value)
@@ -349,8 +415,23 @@ class Relinker:
 
 
 def _refill(holder: dict[Any, Any], items: Any) -> None:
-    holder.clear()
-    holder.update(items)
+    # Not with methods that its class has put over those of dict: a Counter's update adds up.
+    kind = OrderedDict if isinstance(holder, OrderedDict) else dict
+    kind.clear(holder)
+    for key, value in items.items() if isinstance(items, dict) else items:
+        kind.__setitem__(holder, key, value)
+
+
+def _put_in_anew(holder: Any) -> None:
+    if isinstance(holder, dict):
+        _refill(holder, list(holder.items()))
+    else:
+        _reset_set(holder, list(holder))
+
+
+def _hash_is_of_value(kind: Any) -> bool:
+    """Whether the hash of a class's objects may go by their attributes."""
+    return kind.__hash__ not in (None, object.__hash__) and bool(kind.__flags__ & _HEAP_TYPE) and kind is not type
 
 
 def members(cls: Any) -> tuple[Any, ...]:
@@ -466,6 +547,16 @@ def attributes_of(value: Any) -> dict[str, Any]:
     return found | (own_dict(value) or {})
 
 
+def set_class(value: Any, cls: type) -> None:
+    """Make an object one of another class.
+
+    Raises:
+        TypeError: their layouts disagree.
+    """
+    setter: Any = type.__setattr__ if isinstance(value, type) else object.__setattr__
+    setter(value, "__class__", cls)
+
+
 def snapshot(holders: Iterable[Any], journal: Journal) -> None:
     """Note the whole content of each holder that can change, so that what others do to it is undone as well."""
     for value in holders:
@@ -481,18 +572,19 @@ def snapshot(holders: Iterable[Any], journal: Journal) -> None:
 
 
 def _reset_sequence(holder: Any, items: list[Any]) -> None:
-    holder.clear()
-    holder.extend(items)
+    kind: Any = list if isinstance(holder, list) else deque
+    kind.clear(holder)
+    kind.extend(holder, items)
 
 
 def _reset_set(holder: set[Any], items: list[Any]) -> None:
-    holder.clear()
-    holder.update(items)
+    set.clear(holder)
+    set.update(holder, items)
 
 
 def _reset_attributes(value: Any, kind: type, attributes: dict[str, Any]) -> None:
     if type(value) is not kind:
-        object.__setattr__(value, "__class__", kind)
+        set_class(value, kind)
     names = dict(attributes)
     for member in members(kind):
         name = member.__name__

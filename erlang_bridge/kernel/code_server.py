@@ -24,16 +24,19 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from types import ModuleType
 from typing import Any, Final
 
+import gevent
+import greenlet
 from gevent.lock import BoundedSemaphore
 
 from erlang_bridge.errors import ModuleNotLoaded
 from erlang_bridge.kernel import code_generations, code_modules, code_relink, code_upgrade
 from erlang_bridge.kernel.code_functions import CodeFunctions
 from erlang_bridge.kernel.code_modules import Generation
-from erlang_bridge.kernel.code_upgrade import CALLBACK_GRACE_S, OldCode, Upgrade, in_old_code
+from erlang_bridge.kernel.code_upgrade import CALLBACK_GRACE_S, LOOK_EVERY_S, OldCode, Upgrade, in_old_code
 from erlang_bridge.process import Process
 from erlang_bridge.terms import Atom
 
@@ -80,6 +83,8 @@ class CodeServer:
     def __init__(self, node: Any) -> None:
         self._node = node
         self._lock = BoundedSemaphore(1)
+        self._loader: Any = None
+        """The greenlet that has the lock."""
         self._hooks: list[tuple[Callable[[list[str]], None], Callable[[list[str]], None]]] = []
         self._noted: set[str] = set()
 
@@ -94,7 +99,7 @@ class CodeServer:
 
         Raises:
             ModuleNotLoaded: nothing has changed.
-            RuntimeError: called in the hub, where nothing may block.
+            RuntimeError: called in the hub, where nothing may block, or by what a load runs.
         """
         return self.load_all([module], grace_s=grace_s)[0]
 
@@ -102,16 +107,28 @@ class CodeServer:
         """As `load`, for several modules at once: all of them or none. ``code:atomic_load/1``."""
         if self._node.table.scheduler.in_hub():
             raise RuntimeError("code cannot be loaded in the hub: start a process for it")
-        with self._lock:
+        if self._loader is greenlet.getcurrent():
+            raise RuntimeError("a module cannot load code while it is loaded itself")
+        with self._lock, ExitStack() as afterwards:
+            self._loader = greenlet.getcurrent()
+            afterwards.callback(setattr, self, "_loader", None)
             found = list(dict.fromkeys(self._loadable(module) for module in modules))
             names = [module.__name__ for module in found]
             for module in found:
                 self._make_room(module)
-            with ExitStack() as afterwards:
-                for before, after in self._hooks:
-                    before(names)
-                    afterwards.callback(after, names)
-                return self._load(found, grace_s)
+            self._wait_for_others(names, grace_s)
+            for before, after in list(self._hooks):
+                before(names)
+                afterwards.callback(after, names)
+            return self._load(found, grace_s)
+
+    def _wait_for_others(self, names: list[str], grace_s: float) -> None:
+        """A ``code_change`` that a load has given up may go on; until it returns its server belongs to that load."""
+        deadline = monotonic() + grace_s
+        while names and (held := code_upgrade.held()):
+            if monotonic() > deadline:
+                raise ModuleNotLoaded(names[-1], "not_purged", code_upgrade.still_held(held[0]))
+            gevent.sleep(LOOK_EVERY_S)
 
     def _load(self, modules: list[ModuleType], grace_s: float) -> list[Loaded]:
         # What is frozen the collector does not show; and old code would stay in memory for ever.
@@ -127,6 +144,8 @@ class CodeServer:
                 gc.enable()
             code_relink.forget_classes()
             code_upgrade.is_foreign.cache_clear()
+        # Everybody has waited for long enough.
+        gevent.sleep(0)
         results = []
         for generation in change.new:
             if generation.path is not None:

@@ -15,10 +15,13 @@ import sys
 from collections.abc import Iterable
 from typing import Any, Final
 
-from erlang_bridge.kernel.code_relink import Journal, Moves, attributes_of, members, own_dict, referrers
+from erlang_bridge.kernel.code_relink import Journal, Moves, attributes_of, members, own_dict, referrers, set_class
 
 _HAS_GC: Final = 1 << 14
 
+
+_VALUES: Final = (tuple, str, int, bytes, float, complex, frozenset)
+"""Built-in classes whose objects are what they were made of."""
 
 PASSING: Final = "__pyanoma_passing__"
 """In the namespace of a class that is only made for the time of a ``code_change``."""
@@ -60,13 +63,13 @@ class Conversion:
             self.fields = {field.name: field for field in added}
             self.missing = tuple(field.name for field in added if not _has_default(field))
             self.dropped = tuple(name for name in before if name not in after)
-            if (self.fields or self.dropped) and self.new.__hash__ not in (None, object.__hash__):
-                # Its hash goes by its fields, and it may be a key somewhere.
-                self.same_layout = False
         else:
             before = {member.__name__ for member in members(self.old)}
             after = {member.__name__ for member in members(self.new)}
             self.dropped = tuple(before - after)
+        if not _hash_alike(self.old.__hash__, self.new.__hash__):
+            # It may be a key somewhere, where it has to be found again.
+            self.same_layout = False
 
     def with_old_fields(self) -> Conversion:
         """To a class as the new one, which also has what the old one had: what ``code_change`` is given."""
@@ -96,12 +99,12 @@ class Conversion:
             self.same_layout = False
         if self.same_layout is not False:
             try:
-                object.__setattr__(value, "__class__", new)
+                set_class(value, new)
             except TypeError:
                 self.same_layout = False
             else:
                 self.same_layout = True
-                journal.did(object.__setattr__, value, "__class__", self.old)
+                journal.did(set_class, value, self.old)
                 self._fill(value, journal)
                 return value
         return self._rebuilt(value)
@@ -127,8 +130,9 @@ class Conversion:
             if missing:
                 raise Unconvertible(new, f"the field {missing[0]} of {new.__qualname__} is new and has no default")
             return new(**given)
+        built_in: Any = next((kind for kind in _VALUES if isinstance(value, kind) and issubclass(new, kind)), None)
         try:
-            made = new.__new__(new) if new.__new__ is object.__new__ else object.__new__(new)
+            made = object.__new__(new) if built_in is None else built_in.__new__(new, value)
         except TypeError:
             made = copy.copy(value)  # of a built-in class's making
             if type(made) is not new:
@@ -145,6 +149,16 @@ class Conversion:
             if _has_default(field):
                 set_attribute(made, name, _default(field))
         return made
+
+
+def _hash_alike(old: Any, new: Any) -> bool:
+    """Whether two ``__hash__`` do the same with the same attributes."""
+    if old is new or new is None:
+        return True
+    before, after = getattr(old, "__code__", None), getattr(new, "__code__", None)
+    if before is None or after is None:
+        return False
+    return all(getattr(before, part) == getattr(after, part) for part in ("co_code", "co_names", "co_consts"))
 
 
 def is_passing(cls: type) -> bool:

@@ -1,9 +1,10 @@
 """Running processes go over to new code: all that can at once, or none; the rest when they come out of the old.
 
 A server that is between two messages is moved. Where its class says so, its ``code_change`` is called first, in the
-server's own process, while it is suspended; what it does to the state is taken back if any of them raises. A server
-in the middle of a callback is left in the old code, with all that it can get at, and is moved when the callback
-returns. So is one that somebody has suspended: with ``sys:change_code``, or when it is resumed.
+server's own process, while it is held; what it does to the state is taken back if any of them raises. A server in
+the middle of a callback is left in the old code, with all that it can get at, and is moved when the callback returns;
+where several modules were loaded meanwhile, through all of them. So is one that somebody has suspended: with
+``sys:change_code``, or when it is resumed.
 
 Source: OTP ``lib/sasl/src/release_handler_1.erl``, ``lib/stdlib/src/sys.erl``.
 """
@@ -32,8 +33,10 @@ from erlang_bridge.kernel.code_relink import Journal, Moves, Relinker, reachable
 from erlang_bridge.kernel.code_states import Conversion, Unconvertible
 from erlang_bridge.otp import sys_protocol
 from erlang_bridge.otp.gen_server import GenServer
-from erlang_bridge.process import BehaviourProcess, Process, ProcessTable
+from erlang_bridge.process import BehaviourProcess, Process, ProcessTable, Waiter
 from erlang_bridge.process.process import DEAD, IDLE, READY
+from erlang_bridge.process.records import Alias, Monitor, RemoteNode
+from erlang_bridge.process.timer import Timer
 from erlang_bridge.terms import Atom, Pid
 
 log = logging.getLogger("erlang_bridge.kernel")
@@ -42,7 +45,9 @@ CALLBACK_GRACE_S: Final = 1.0
 """How long a load waits for callbacks that are under way. Meanwhile everybody goes on in the old code."""
 CODE_CHANGE_S: Final = 5.0
 """How long a load waits for the next ``code_change`` to return."""
-_LOOK_EVERY_S: Final = 0.005
+LOOK_EVERY_S: Final = 0.005
+AT_ONCE: Final = 100
+"""How many servers are to begin with their ``code_change`` at a time."""
 
 UNDEFINED: Final = Atom("undefined")
 
@@ -125,7 +130,7 @@ def in_old_code(process: Process, generation: Generation) -> OldCode | None:
         if cls is not None:
             return OldCode(process.pid, process.name, _why(process, cls), *code_generations.line_of(cls))
         late = _late(server)
-        if late is not None and generation in late.change.new:
+        if late is not None and any(generation in change.new for change, _ in late.steps):
             return OldCode(process.pid, process.name, _why(process, type(server)), *_line(type(server)))
     return None
 
@@ -133,9 +138,11 @@ def in_old_code(process: Process, generation: Generation) -> OldCode | None:
 def _why(process: Process, cls: type) -> str:
     system = process.instance._sys if isinstance(process, BehaviourProcess) else None
     if system is not None and system.late is not None:
+        is_old = any(base in change.old_classes for change, _ in system.late.steps for base in cls.__mro__)
+        what = f"is an old {cls.__qualname__}" if is_old else f"is a {cls.__qualname__} with an old state"
         if system.late.failure is not None:
-            return f"is an old {cls.__qualname__}: {system.late.failure}"
-        return f"is an old {cls.__qualname__}, " + ("suspended" if system.suspended else "in a callback")
+            return f"{what}: {system.late.failure}"
+        return f"{what}, " + ("suspended" if system.suspended else "in a callback")
     return f"is a {cls.__qualname__}, which the new code does not have"
 
 
@@ -165,12 +172,29 @@ def _boundary(server: Any) -> Callable[[Any], bool]:
 @functools.lru_cache(maxsize=4096)
 def is_foreign(kind: Any) -> bool:
     """Whether objects of a class are never part of a state. Clear the cache when done: it keeps classes."""
-    if issubclass(kind, (Process, ProcessTable, GenServer, Journal, Moves, Change, Late, greenlet.greenlet)):
+    if issubclass(kind, (GenServer, *_OF_THE_NODE)):
         return True
     root = kind.__module__.partition(".")[0] if isinstance(kind.__module__, str) else ""
     if root in _FOREIGN or (root in sys.stdlib_module_names and root not in _LOOKED_INTO):
         return True
     return kind.__qualname__ in ("Node", "CodeServer", "Scheduler") and root == "erlang_bridge"
+
+
+_OF_THE_NODE: Final = (
+    Process,
+    ProcessTable,
+    Timer,
+    Waiter,
+    Alias,
+    Monitor,
+    RemoteNode,
+    sys_protocol.SystemState,
+    Journal,
+    Moves,
+    Change,
+    greenlet.greenlet,
+)
+"""They change while a server is held for its ``code_change``, and must not be set back with its state."""
 
 
 def _roots(process: Process) -> list[Any]:
@@ -214,7 +238,10 @@ def migrate(
     held = reachable(roots, is_foreign)
     has_callback = code_change_of(type(server), change.conversions) is not None
     if has_callback:
-        code_relink.snapshot(held, journal)
+        # Messages may come into its mailbox while code_change is blocked.
+        journal.did(setattr, process, "dictionary", process.dictionary)
+        journal.did(setattr, process, "label", process.label)
+        code_relink.snapshot([value for value in held if value is not process.mailbox], journal)
     conversions = change.conversions
     if has_callback:
         conversions = {old: conversion.with_old_fields() for old, conversion in conversions.items()}
@@ -223,7 +250,7 @@ def migrate(
     unset = code_states.convert_all([value for value in held if value is not server], conversions, moves, journal)
     if not has_callback and unset:
         raise _no_default(unset[0])
-    Relinker(moves, journal, change.owned).within(held)
+    Relinker(moves, journal, change.owned).within(_with_made(held, moves))
     if own_conversion is not None:
         _move_server(server, own_conversion, journal)
     replaced = {id(value) for value in moves.olds()}
@@ -242,6 +269,11 @@ def migrate(
                 f"code_change of {type(server).__qualname__} has to set it",
             )
     return replaced
+
+
+def _with_made(held: list[Any], moves: Moves) -> list[Any]:
+    """Also the objects that have taken the place of some: they hold what those held."""
+    return held + [moves.get(value) for value in held if moves.has(value)]
 
 
 def _move_server(server: Any, conversion: Conversion, journal: Journal) -> None:
@@ -272,7 +304,7 @@ def _narrow(server: Any, change: Change, wide: dict[type, Conversion], journal: 
             (code_relink.own_dict(value) or {}).pop(name, None)
     moves = Moves()
     code_states.convert_all(held, narrow, moves, journal)
-    Relinker(moves, journal, set()).within(held)
+    Relinker(moves, journal, set()).within(_with_made(held, moves))
     return {id(value) for value in moves.olds()}
 
 
@@ -305,37 +337,44 @@ class Late:
     """A server that is still in old code: what there is to be done when it comes out of it.
 
     Attributes:
+        steps: the loads that it has missed, the first one first, and the version that each began with.
         failure: why it could not be moved; it stays in the old code.
     """
 
-    __slots__ = ("change", "failure", "old_version")
+    __slots__ = ("failure", "steps")
 
-    def __init__(self, change: Change, old_version: Any) -> None:
-        self.change = change
-        self.old_version = old_version
+    def __init__(self) -> None:
+        self.steps: list[tuple[Change, Any]] = []
         self.failure: ModuleNotLoaded | None = None
 
     def returned(self, server: Any) -> None:
         """Its callback has returned, or it was resumed: move it, unless that has failed before."""
         if self.failure is None:
-            self._move(server, self.old_version, [])
+            self._move(server, None, [])
 
     def change_code(self, server: Any, old_version: Any, extra: Any) -> BaseException | None:
         """``sys:change_code``: move it now. What was raised, if anything was: it stays in the old code."""
         return self._move(server, old_version, extra)
 
     def _move(self, server: Any, old_version: Any, extra: Any) -> BaseException | None:
-        journal = Journal()
         process = server._process
-        try:
-            migrate(server, self.change, journal, old_version, extra, is_late=True)
-        except ProcessExit:
-            raise
-        except Exception as error:  # noqa: BLE001  # whatever code_change raises
-            journal.undo()
-            self.failure = refusal(self.change, error, process)
-            log.error("%s %s stays in old code: %s", process.pid, process.name or "", self.failure.what)
-            return error
+        while self.steps:
+            change, version = self.steps[0]
+            journal = Journal()
+            try:
+                given = version if old_version is None else old_version
+                migrate(server, change, journal, given, extra, is_late=True)
+            except ProcessExit:
+                raise
+            except BaseException as error:
+                journal.undo()
+                self.failure = refusal(change, error, process)
+                log.error("%s %s stays in old code: %s", process.pid, process.name or "", self.failure.what)
+                if isinstance(error, KeyboardInterrupt):
+                    raise
+                return error
+            # One that came while code_change was blocked is the next.
+            self.steps.pop(0)
         process.instance._sys.late = None
         return None
 
@@ -372,12 +411,15 @@ class Upgrade:
             while waiting := self._to_be_asked():
                 self._ask(waiting)
             self._commit()
-        except BaseException:
+        except BaseException as error:
             self._journal.undo()
             for process, journal in self._prepared.items():
                 journal.undo()
                 _resume(process)
-            raise
+            if isinstance(error, ModuleNotLoaded) or not isinstance(error, Exception):
+                raise
+            # Of code that is asked while objects change: a key's __hash__ or __eq__.
+            raise refusal(self.change, error, None) from error
         for process in self._prepared:
             _resume(process)
 
@@ -418,11 +460,28 @@ class Upgrade:
             if isinstance(process, BehaviourProcess)
             and process.greenlet is not None
             and process.greenlet is not current
-            and (self._is_involved(process) or self._has_old_frame(process))
+            and (self._is_involved(process) or self._has_old_frame(process) or self._holds_old(process))
         ]
         while busy and monotonic() < deadline:
-            gevent.sleep(_LOOK_EVERY_S)
+            gevent.sleep(LOOK_EVERY_S)
             busy = [process for process in busy if process.greenlet is not None and process.state != DEAD]
+
+    def _holds_old(self, process: Process) -> bool:
+        """Whether a server of another module can get at objects of the old code, be it from a callback's variables.
+
+        What is in a variable nobody can replace there; the callback may put it back into the state.
+        """
+        if not isinstance(process, BehaviourProcess) or not isinstance(process.instance, GenServer):
+            return False
+        old = self.change.old_classes
+        return any(type(value) in old for value in self._reach(process))
+
+    def _reach(self, process: Process) -> list[Any]:
+        """All that a process can get at."""
+        roots = _roots(process)
+        for frame in frames_of(process):
+            roots.extend(frame.f_locals.values())
+        return reachable(roots, _boundary(getattr(process, "instance", None)))
 
     def _to_be_asked(self) -> list[BehaviourProcess]:
         """Servers with a ``code_change`` that has not been called yet, and can be."""
@@ -430,23 +489,35 @@ class Upgrade:
             process
             for process in processes()
             if isinstance(process, BehaviourProcess)
-            and process not in self._prepared
-            and process.greenlet is None
-            and not process.fresh
-            and process.state in (IDLE, READY)
+            and self._can_be_asked(process)
             and self._is_involved(process)
-            and not _is_suspended(process)
             and code_change_of(type(process.instance), self.change.conversions) is not None
         ]
 
+    def _can_be_asked(self, process: BehaviourProcess) -> bool:
+        return (
+            process.greenlet is None
+            and process not in self._prepared
+            and not process.fresh
+            and process.state in (IDLE, READY)
+            and not _is_suspended(process)
+        )
+
     # -- code_change --------------------------------------------------------------------------
+
+    def _keeps_its_bases(self, cls: type) -> bool:
+        """Whether a class is of the old code, also one that is no name there: what a class decorator replaced."""
+        if cls in self.change.old_classes or code_states.is_passing(cls):
+            return True
+        generation = next((new for new in self.change.new if new.name == cls.__module__), None)
+        return generation is not None and code_modules.at(generation.module, cls.__qualname__) is not cls
 
     def _switch_bases(self) -> None:
         """Classes of other modules inherit from the new classes now."""
         for old, conversion in self.change.conversions.items():
             cls: Any
             for cls in type.__subclasses__(old):
-                if cls in self.change.old_classes or code_states.is_passing(cls):
+                if self._keeps_its_bases(cls):
                     continue
                 bases = tuple(conversion.new if base is old else base for base in cls.__bases__)
                 before = cls.__bases__
@@ -461,24 +532,29 @@ class Upgrade:
         """Have each of them suspend and call its ``code_change``, in its own process, and wait for them all."""
         failures: list[tuple[Process, BaseException]] = []
         waiting = set(asked)
+        begun: set[BehaviourProcess] = set()
         over: list[bool] = []
 
         def order(process: BehaviourProcess) -> Callable[[Any], None]:
             def change(server: Any) -> None:
                 if over:
                     return
+                begun.add(process)
                 system = sys_protocol.system_of(server)
-                system.suspended = True
+                system.held = True
                 journal = Journal(self._own)
                 try:
                     replaced = migrate(server, self.change, journal, self._old_version(server), [])
                 except ProcessExit:
                     waiting.discard(process)
                     raise
-                except Exception as error:  # noqa: BLE001  # whatever code_change raises
+                except BaseException as error:  # noqa: BLE001  # whatever code_change raises
                     failures.append((process, error))
                     journal.undo()
                     _resume(process)
+                    if isinstance(error, KeyboardInterrupt):
+                        # Of the whole program; here it has only hit this process.
+                        process.table.scheduler.hub.handle_system_error(type(error), error)
                 else:
                     if over:
                         journal.undo()
@@ -490,17 +566,27 @@ class Upgrade:
 
             return change
 
-        for process in asked:
-            _give_order(process, order(process))
         deadline = monotonic() + CODE_CHANGE_S
         left = len(waiting)
+        given = 0
         try:
             while waiting and not failures:
-                gevent.sleep(_LOOK_EVERY_S)
+                # Not all at once: what others are to do would stand behind them in the run queue.
+                upto = min(len(asked), len(begun) + AT_ONCE)
+                for process in asked[given:upto]:
+                    if self._can_be_asked(process):
+                        _give_order(process, order(process))
+                    else:
+                        begun.add(process)
+                        waiting.discard(process)
+                given = max(given, upto)
+                gevent.sleep(LOOK_EVERY_S if len(waiting) == left else 0)
                 if len(waiting) < left:
                     left, deadline = len(waiting), monotonic() + CODE_CHANGE_S
                     continue
-                waiting -= {process for process in waiting if process.state == DEAD}
+                dead = {process for process in waiting if process.state == DEAD}
+                begun |= dead
+                waiting -= dead
                 if waiting and monotonic() > deadline:
                     slow = min(waiting, key=lambda process: process.pid.id)
                     failures.append((slow, TimeoutError(f"code_change did not return within {CODE_CHANGE_S:g} s")))
@@ -523,6 +609,7 @@ class Upgrade:
     def _commit(self) -> None:
         """Put the new code in the place of the old. Without a pause: nobody sees half of it."""
         change, journal = self.change, self._journal
+        self._check_current()
         held = self._find_stragglers()
         versions = {process: self._old_version(process.instance) for process in self._late()}
         spared = held | change.owned | change.own() | self._replaced | self._own | {id(self._owners)}
@@ -542,7 +629,8 @@ class Upgrade:
         except Unconvertible as error:
             raise refusal(change, error, self._holder(values)) from error
         del values
-        relinker = Relinker(change.code, journal, spared | change.own(), code_states.is_passing)
+        self._relink_states(spared)
+        relinker = Relinker(change.code, journal, spared | change.own(), self._keeps_its_bases)
         relinker.everywhere()
         self._relink_data(relinker, spared)
         code_generations.bind_imported_names(
@@ -555,8 +643,37 @@ class Upgrade:
             generation.old_classes = frozenset(
                 cls for cls, owner in change.old_classes.items() if owner is generation.old
             )
+        self._register(journal)
         for straggler, version in versions.items():
-            sys_protocol.system_of(straggler.instance).late = Late(change, version)
+            system = sys_protocol.system_of(straggler.instance)
+            if not isinstance(system.late, Late):
+                system.late = Late()
+            system.late.steps.append((change, version))
+
+    def _relink_states(self, spared: set[int]) -> None:
+        """Give servers their new states, which is most of what there is to be done; the rest is searched for."""
+        moves, journal = self.change.code, self._journal
+        set_state: Any = vars(GenServer)["_state"].__set__
+        for process in processes():
+            server = getattr(process, "instance", None)
+            if not isinstance(server, GenServer) or id(server) in spared:
+                continue
+            state = server._state
+            if moves.has(state):
+                journal.did(set_state, server, state)
+                set_state(server, moves.get(state))
+
+    def _check_current(self) -> None:
+        """Another node of this interpreter may have loaded the module meanwhile."""
+        for generation in self.change.new:
+            if generation.old is None or sys.modules.get(generation.name) is not generation.old.module:
+                text = "somebody else has loaded it at the same time"
+                raise ModuleNotLoaded(generation.name, "not_purged", text, generation.path)
+
+    def _register(self, journal: Journal) -> None:
+        """Put into other modules' tables what importing the new modules has put there."""
+        for entry in self.change.registrations:
+            entry.put_back(journal)
 
     def _instances(self, spared: set[int]) -> list[Any]:
         return [value for value in code_states.instances(self.change.conversions) if id(value) not in spared]
@@ -573,17 +690,13 @@ class Upgrade:
         held: set[int] = set()
         for process in processes():
             is_busy = process.greenlet is not None
-            if not is_busy and not (_is_suspended(process) and process not in self._prepared):
+            if not is_busy and not _is_suspended(process):
                 continue
-            if not self._is_involved(process) and not (is_busy and self._has_old_frame(process)):
+            is_in_it = is_busy and (self._has_old_frame(process) or self._holds_old(process))
+            if not is_in_it and not self._is_involved(process):
                 continue
             self.stragglers.append(process)
-            roots = _roots(process)
-            for frame in frames_of(process):
-                roots.extend(frame.f_locals.values())
-            server = getattr(process, "instance", None)
-            own = reachable(roots, _boundary(server))
-            held |= {id(value) for value in own}
+            held |= {id(value) for value in self._reach(process)}
         return held
 
     def _holder(self, values: Iterable[Any]) -> Process | None:
@@ -623,8 +736,27 @@ class Upgrade:
 
 
 def _is_suspended(process: Process) -> bool:
+    """By `sys`; not for a change of code."""
     system = getattr(getattr(process, "instance", None), "_sys", None)
     return system is not None and system.suspended
+
+
+def held() -> list[Process]:
+    """Servers that are held for a change of code: a load is under way, or was given up before they were done."""
+    found = []
+    for process in processes():
+        system = getattr(getattr(process, "instance", None), "_sys", None)
+        if system is not None and system.held and process.state != DEAD:
+            found.append(process)
+    return found
+
+
+def still_held(process: Process) -> str:
+    """Where a server is that is held, in words."""
+    frame = next(frames_of(process), None)
+    name = f" ({process.name})" if process.name is not None else ""
+    where = f", {frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else ""
+    return f"{process.pid}{name} is still in the code_change of another load{where}"
 
 
 def _give_order(process: BehaviourProcess, run: Callable[[Any], None]) -> None:
@@ -642,8 +774,10 @@ def _resume(process: BehaviourProcess) -> None:
     if process.state == DEAD:
         return
     server = process.instance
-    sys_protocol.resume(server)
-    server._start_timer()
+    sys_protocol.release(server)
+    if process.greenlet is not greenlet.getcurrent():
+        # Who has this called from an order of its own has its time-out begin after that.
+        server._start_timer()
     if process.mailbox and process.state == IDLE:
         process.state = READY
         process.table.scheduler.enqueue(process)

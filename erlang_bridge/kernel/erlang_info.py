@@ -115,10 +115,13 @@ def _export_processes(node: Any) -> None:
         return True
 
     def send(destination: Any, message: Any) -> Any:
-        try:
-            node.send(destination, message)
-        except TypeError:
-            raise ErlangError(BADARG) from None
+        match destination:
+            case Pid() | Reference() | (Atom(), Atom()):
+                node.send(destination, message)
+            case Atom() if node.whereis(destination) is not None:
+                node.send(destination, message)
+            case _:
+                raise ErlangError(BADARG)
         return message
 
     def own_leader(call: RemoteCall) -> Any:
@@ -303,15 +306,36 @@ def _in_unit(nanoseconds: int, unit: Any) -> int:
 
 
 def _export_end(node: Any) -> None:
-    def stop(_status: Any = 0, _options: Any = None) -> Atom:
+    def stop(status: Any = 0) -> Atom:
+        if not _is_status(status):
+            raise ErlangError(BADARG)
         node.stop()
         return OK
 
+    def halt(status: Any = 0, options: Any = ()) -> Atom:
+        flush = [type(option) is tuple and option[:1] == (Atom("flush"),) for option in _elements(options)]
+        if not (status is Atom("abort") or _is_status(status)) or not all(flush):
+            raise ErlangError(BADARG)
+        # A BEAM ends at once; a program around the node has its own way to end.
+        return stop()
+
     node.export("init", "stop", stop)
-    # A BEAM ends at once; a program around the node has its own way to end.
-    node.export("erlang", "halt", stop)
+    node.export("erlang", "halt", halt)
     # The command line of the program may have secrets in it.
-    node.export("init", "get_arguments", list)
-    node.export("init", "get_plain_arguments", list)
+    node.export("init", "get_arguments", list, arity=0)
+    node.export("init", "get_plain_arguments", list, arity=0)
     node.export("init", "get_argument", lambda flag: ERROR)
     node.export("init", "script_id", lambda: (charlist("pyanoma"), charlist(__version__)))
+
+
+def _is_status(status: Any) -> bool:
+    """A number, or text to print."""
+    if type(status) is list:
+        return all(type(character) is int and 0 <= character <= sys.maxunicode for character in status)
+    return type(status) is int and status >= 0
+
+
+def _elements(options: Any) -> Any:
+    if not isinstance(options, (list, tuple)) or (options and type(options) is tuple):
+        raise ErlangError(BADARG)
+    return options

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Final
 
 from erlang_bridge import etf
-from erlang_bridge.errors import BridgeError, ErlangExit, ProcessExit
+from erlang_bridge.errors import BridgeError, ErlangError, ErlangExit, ProcessExit
 from erlang_bridge.kernel import rpc
 from erlang_bridge.kernel.callables import RemoteCall
 from erlang_bridge.kernel.global_locker import GLOBAL_NAME_SERVER, Transaction, pause, try_lock, unlock, within_reach
@@ -331,10 +331,19 @@ class GlobalNames:
 
             return answering
 
+        def checked(function: Callable[..., Any]) -> Callable[..., Any]:
+            def registering(name: Any, pid: Any, *method: Any) -> Any:
+                # The global_name_server of a BEAM, and with it the whole node, would not survive what is no pid.
+                if type(pid) is not Pid or not all(type(each) in (Export, Fun) for each in method):
+                    raise ErlangError(Atom("function_clause"))
+                return function(name, pid, *method)
+
+            return registering
+
         for arity in (2, 3):
-            export("register_name", yes_or_no(self.register_name), arity=arity)
-            export("register_name_external", yes_or_no(self.register_name_external), arity=arity)
-            export("re_register_name", always(YES, self.re_register_name), arity=arity)
+            export("register_name", yes_or_no(checked(self.register_name)), arity=arity)
+            export("register_name_external", yes_or_no(checked(self.register_name_external)), arity=arity)
+            export("re_register_name", always(YES, checked(self.re_register_name)), arity=arity)
         export("unregister_name", always(OK, self.unregister_name), arity=1)
         export("unregister_name_external", always(OK, self.unregister_name), arity=1)
         export("sync", always(OK, self.sync), arity=0)
@@ -342,8 +351,17 @@ class GlobalNames:
         export("registered_names", self.registered_names)
         export("send", self.send)
         export("disconnect", lambda: [Atom(name) for name in self.disconnect()])
+
+        def of_pids(method: Callable[..., Any]) -> Callable[..., Any]:
+            def resolving(name: Any, pid1: Any, pid2: Any) -> Any:
+                if type(pid1) is not Pid or type(pid2) is not Pid:
+                    raise ErlangError(Atom("badarg"))
+                return method(name, pid1, pid2)
+
+            return resolving
+
         for method in (self.random_exit_name, self.random_notify_name, self.notify_all_name):
-            export(method.__name__, method)
+            export(method.__name__, of_pids(method))
         export(RESOLVE_IT, self.resolve_it, with_call=True)
 
 

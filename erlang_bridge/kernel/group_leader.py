@@ -134,6 +134,13 @@ class IoServer(GenServer):
         self.device = _Device()
         return self.device
 
+    def handle_call(self, request: Any, caller: Any, state: _Device) -> Any:
+        # It is no gen_server on a BEAM, and drops what it does not know.
+        return NoReply(state)
+
+    def handle_cast(self, message: Any, state: _Device) -> Any:
+        return NoReply(state)
+
     def handle_info(self, message: Any, state: _Device) -> Any:
         match message:
             case (Atom("io_request"), Pid() as sender, reply_as, request):
@@ -379,7 +386,7 @@ class StdoutToCaller(IoServer):
         self.send(self._client, (REX_STDOUT, text.encode()))
 
     def handle_call(self, request: Any, caller: gen.Caller, state: _Device) -> Any:
-        return Stop(NORMAL, state, reply=OK) if request is STOP else None
+        return Stop(NORMAL, state, reply=OK) if request is STOP else NoReply(state)
 
     def handle_info(self, message: Any, state: _Device) -> Any:
         match message:

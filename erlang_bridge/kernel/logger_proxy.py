@@ -40,6 +40,12 @@ LEVELS: Final = {
 class LoggerProxy(GenServer):
     """Hands log events on; drops what is none."""
 
+    def handle_call(self, request: Any, caller: Any, state: Any) -> NoReply:
+        return NoReply(state)
+
+    def handle_cast(self, message: Any, state: Any) -> NoReply:
+        return NoReply(state)
+
     def handle_info(self, message: Any, state: Any) -> NoReply:
         match message:
             case (Atom("log"), Atom(level), (str() | bytes() | list()) as format_string, list() as arguments, metadata):
@@ -58,7 +64,7 @@ class LoggerProxy(GenServer):
         pid = details.get(Atom("pid"))
         try:
             text = make_text(*parts)
-        except (FormatError, TypeError, ValueError, AttributeError, RecursionError):
+        except (FormatError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError):
             # Not what it says it is; shown all the same.
             text = format_term(parts, most=4000)
         extra = {

@@ -7,6 +7,7 @@ taken from the system and given out, and the code of the Python modules that are
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import re
 import resource
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final
+
+log = logging.getLogger("erlang_bridge.kernel")
 
 PYMALLOC: Final = "pymalloc"
 LIBC: Final = "libc_malloc"
@@ -157,13 +160,22 @@ class CodeSizes:
             identity, size = self._sizes.get(name, (0, 0))
             if identity == id(module):
                 continue
-            new = module_size(module)
+            new = _size_of(module)
             self._sizes[name] = (id(module), new)
             self._total += new - size
             measured += 1
             if measured % _MODULES_A_SLICE == 0:
                 yield self._total
         yield self._total
+
+
+def _size_of(module: ModuleType) -> int:
+    try:
+        return module_size(module)
+    except Exception:
+        # A class of anybody's may raise anything when it is asked.
+        log.debug("the code of %s cannot be measured", module, exc_info=True)
+        return 0
 
 
 def module_size(module: ModuleType) -> int:

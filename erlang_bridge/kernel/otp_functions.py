@@ -25,12 +25,13 @@ from erlang_bridge.terms import Atom, Pid
 
 OK: Final = Atom("ok")
 ERROR: Final = Atom("error")
-BADARG: Final = Atom("badarg")
+FUNCTION_CLAUSE: Final = Atom("function_clause")
 INFINITY: Final = Atom("infinity")
 SYS: Final = Atom("sys")
 ERROR_LOGGER: Final = Atom("error_logger")
 ERROR_LOGGER_HANDLERS: Final = (Atom("log_mf_h"),)
 DEFAULT_TIMEOUT_MS: Final = 5000
+MAX_TIMEOUT_MS: Final = 0xFFFFFFFF
 BUSY_TIMEOUT_S: Final = 0.2
 """How long a server whose code is blocked is waited for before its status is read from outside."""
 
@@ -61,7 +62,7 @@ def _export_sys(node: Any) -> None:
         def ask(call: RemoteCall, server: Any, *arguments: Any) -> Any:
             timeout = arguments[arity - 1] if len(arguments) == arity else DEFAULT_TIMEOUT_MS
             mfa = (SYS, Atom(name), [server, *arguments])
-            return _system_call(call.process, server, make(*arguments[: arity - 1]), timeout, mfa)
+            return _system_call(call, server, make(*arguments[: arity - 1]), timeout, mfa)
 
         node.export("sys", name, ask, with_call=True, arity=arity)
         node.export("sys", name, ask, with_call=True, arity=arity + 1)
@@ -85,10 +86,11 @@ def _export_sys(node: Any) -> None:
         node.export("sys", name, ask, with_call=True, arity=arity + 1)
 
 
-def _system_call(process: Process, server: Any, request: Any, timeout: Any, mfa: tuple[Any, ...]) -> Any:
+def _system_call(call: RemoteCall, server: Any, request: Any, timeout: Any, mfa: tuple[Any, ...]) -> Any:
     """Ask with a system message. Raises ErlangExit ``{Reason, mfa}``, as ``sys`` exits."""
     try:
-        return gen.call(process, server, request, _seconds(timeout), label=gen.SYSTEM, module="sys")
+        seconds = _seconds(timeout)
+        return gen.call(call.process, _server(call, server), request, seconds, label=gen.SYSTEM, module="sys")
     except ErlangExit as error:
         reason = error.term[0] if type(error.term) is tuple and len(error.term) == 2 else error.term
         error.term = (reason, mfa)
@@ -102,7 +104,7 @@ def _timeout(given: tuple[Any, ...]) -> Any:
 def get_state(call: RemoteCall, server: Any, *timeout: Any) -> Any:
     """``sys:get_state/1,2``: the bare state."""
     mfa = (SYS, Atom("get_state"), [server, *timeout])
-    return _state_of(_system_call(call.process, server, Atom("get_state"), _timeout(timeout), mfa))
+    return _state_of(_system_call(call, server, Atom("get_state"), _timeout(timeout), mfa))
 
 
 def _state_of(answer: Any) -> Any:
@@ -121,7 +123,7 @@ def replace_state(call: RemoteCall, server: Any, fun: Any, *timeout: Any) -> Any
         ErlangError: ``{callback_failed, Fun, {error, undef}}``.
     """
     mfa = (SYS, Atom("replace_state"), [server, fun, *timeout])
-    return _state_of(_system_call(call.process, server, (Atom("replace_state"), fun), _timeout(timeout), mfa))
+    return _state_of(_system_call(call, server, (Atom("replace_state"), fun), _timeout(timeout), mfa))
 
 
 def get_status(call: RemoteCall, server: Any, *timeout: Any) -> Any:
@@ -136,7 +138,7 @@ def get_status(call: RemoteCall, server: Any, *timeout: Any) -> Any:
         waited = int(1000 * min(BUSY_TIMEOUT_S, _seconds(waited) or BUSY_TIMEOUT_S))
     mfa = (SYS, Atom("get_status"), [server, *timeout])
     try:
-        return _system_call(call.process, server, Atom("get_status"), waited, mfa)
+        return _system_call(call, server, Atom("get_status"), waited, mfa)
     except CallTimeout:
         busy = _busy(table, server, call.process)
         if busy is None:
@@ -178,7 +180,7 @@ def _export_supervisor(node: Any) -> None:
     def request(name: str, arity: int) -> None:
         def ask(call: RemoteCall, supervisor: Any, *arguments: Any) -> Any:
             asked = (Atom(name), *arguments) if arguments else Atom(name)
-            return gen.call(call.process, supervisor, asked, None)
+            return gen_server_call(call, supervisor, asked, INFINITY)
 
         node.export("supervisor", name, ask, with_call=True, arity=arity)
 
@@ -200,21 +202,23 @@ def _export_supervisor(node: Any) -> None:
 
 def gen_server_call(call: RemoteCall, server: Any, request: Any, *timeout: Any) -> Any:
     """``gen_server:call/2,3``."""
-    seconds = _seconds(_timeout(timeout))
+    mfa = (Atom("gen_server"), Atom("call"), [server, request, *timeout])
     try:
-        return gen.call(call.process, server, request, seconds)
+        return gen.call(call.process, _server(call, server), request, _seconds(_timeout(timeout)))
+    except ErlangError as error:
+        raise ErlangExit(((error.reason, error.stacktrace or []), mfa)) from None
     except ErlangExit as error:
-        if type(error.term) is tuple and len(error.term) == 2:
-            error.term = (error.term[0], (Atom("gen_server"), Atom("call"), [server, request, *timeout]))
+        reason = error.term[0] if type(error.term) is tuple and len(error.term) == 2 else error.term
+        error.term = (reason, mfa)
         raise
 
 
 def gen_server_cast(call: RemoteCall, server: Any, request: Any) -> Atom:
     """``gen_server:cast/2``."""
     try:
-        gen.cast(call.process, call.node.table, server, request)
-    except TypeError:
-        raise ErlangError(BADARG) from None
+        gen.cast(call.process, call.node.table, _server(call, server), request)
+    except ErlangExit:
+        pass  # nobody has the global name: a cast never fails
     return OK
 
 
@@ -226,7 +230,7 @@ def stop(call: RemoteCall, server: Any, reason: Any = NORMAL, timeout: Any = INF
     """
     process = call.process
     table = call.node.table
-    destination = gen.resolve(table, server)
+    destination = gen.resolve(table, _server(call, server))
     if type(destination) is Atom and destination not in table.names:
         raise ErlangExit(NOPROC)
     seconds = _seconds(timeout)
@@ -251,13 +255,44 @@ def which_handlers(call: RemoteCall, manager: Any) -> Any:
         return list(ERROR_LOGGER_HANDLERS)
     # The label of a request to a gen_event is the pid of the asker.
     label: Any = call.process.pid
-    return gen.call(call.process, manager, Atom("which_handlers"), None, label=label, module="gen_event")
+    server = _server(call, manager)
+    try:
+        return gen.call(call.process, server, Atom("which_handlers"), None, label=label, module="gen_event")
+    except ErlangExit as error:
+        error.term = error.term[0]
+        raise
+
+
+def _server(call: RemoteCall, server: Any) -> Any:
+    """A server as `gen.call` takes it, from all that OTP's take: ``{global, Name}`` and ``{via, global, Name}``, too.
+
+    Raises:
+        ErlangExit: ``noproc``: nobody has the global name.
+        ErlangError: ``function_clause``: it is no reference to a server.
+    """
+    match server:
+        case Pid() | Atom():
+            return server
+        case (Atom("global"), name) | (Atom("via"), Atom("global"), name):
+            pid = call.node.global_names.whereis_name(name)
+            if pid is None:
+                raise ErlangExit(NOPROC)
+            return pid
+        case (Atom(), Atom()):
+            return server
+    raise ErlangError(FUNCTION_CLAUSE)
 
 
 def _seconds(timeout: Any) -> float | None:
-    """A time-out of OTP's, in milliseconds or ``infinity``. Raises ErlangError ``badarg``."""
+    """A time-out of OTP's, in milliseconds or ``infinity``.
+
+    Raises:
+        ErlangError: ``function_clause``; ``timeout_value``: it is too large.
+    """
     if timeout is INFINITY:
         return None
-    if isinstance(timeout, (int, float)) and not isinstance(timeout, bool) and timeout >= 0:
-        return timeout / 1000
-    raise ErlangError(BADARG)
+    if type(timeout) is not int or timeout < 0:
+        raise ErlangError(FUNCTION_CLAUSE)
+    if timeout > MAX_TIMEOUT_MS:
+        raise ErlangError(Atom("timeout_value"))
+    return timeout / 1000

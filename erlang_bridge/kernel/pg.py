@@ -34,6 +34,7 @@ from functools import partial
 from typing import Any, Final
 
 from erlang_bridge import etf
+from erlang_bridge.errors import ErlangError
 from erlang_bridge.kernel.multi_call import calling_process, is_connected
 from erlang_bridge.otp import gen
 from erlang_bridge.otp.gen_server import GenServer
@@ -468,13 +469,25 @@ class ProcessGroups:
         export = partial(self._node.export, DEFAULT_SCOPE.name)
 
         def scoped(function: Callable[..., Any]) -> Callable[..., Any]:
-            return lambda scope, *arguments: function(*arguments, scope=scope)
+            def asking(scope: Any, *arguments: Any) -> Any:
+                if type(scope) is not Atom:
+                    raise ErlangError(Atom("badarg"))
+                return function(*arguments, scope=scope)
+
+            return asking
+
+        def check(pids: Any) -> None:
+            for pid in pids if type(pids) is list else [pids]:
+                if type(pid) is not Pid or pid.node is not self._node.name:
+                    raise ErlangError(Atom("function_clause"))
 
         def join(group: Any, pids: Any, scope: Atom = DEFAULT_SCOPE) -> Atom:
+            check(pids)
             self.join(group, pids, scope)
             return OK
 
         def leave(group: Any, pids: Any, scope: Atom = DEFAULT_SCOPE) -> Atom:
+            check(pids)
             return OK if self.leave(group, pids, scope) else NOT_JOINED
 
         functions: list[tuple[Callable[..., Any], int]] = [

@@ -15,6 +15,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
+from erlang_bridge.kernel.give_way import give_way
 from erlang_bridge.otp.gen_server import GenServer
 from erlang_bridge.otp.supervision import Supervision
 from erlang_bridge.otp.supervisor import Supervisor
@@ -81,6 +82,16 @@ def finish(work: Work[T]) -> T:
             return done.value  # type: ignore[no-any-return]  # what the generator returns
 
 
+def finish_in_turns(work: Work[T]) -> T:
+    """Do work; others have their turn between two steps. For processes, not for the hub."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]  # what the generator returns
+        give_way()
+
+
 def application_tree(node: Any, name: str) -> Work[ProcessTree | None]:
     """The tree of an application; None where it does not run or has no processes."""
     application = node.applications.find(name)
@@ -144,8 +155,10 @@ def _tree_of(root: Pid, children: dict[Pid, list[Pid]]) -> Work[ProcessTree]:
     tree = ProcessTree(root)
     seen = {root}
     waiting = [root]
+    looked_at = 0
     while waiting:
-        if not len(seen) % STEP:
+        looked_at += 1
+        if not looked_at % STEP:
             yield
         pid = waiting.pop()
         below = [child for child in children.get(pid, ()) if child not in seen]
@@ -200,6 +213,8 @@ def _cross_links(table: Any, tree: ProcessTree) -> Work[list[tuple[Pid, Pid]]]:
     looked_at = 0
     for pid in tree.pids():
         looked_at += 1
+        if not looked_at % STEP:
+            yield
         process = table.find(pid)
         for other, state in list(process.links.items()) if process is not None and process.links else ():
             looked_at += 1

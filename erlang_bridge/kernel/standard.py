@@ -23,15 +23,25 @@ def export_standard(node: Any) -> None:
     export("erlang", "apply", apply, with_call=True)
     export("init", "get_status", lambda: (Atom("stopping" if node.stopped else "started"), Atom("started")))
     export("erlang", "node", lambda: node.name)
-    export("erlang", "whereis", lambda name: _pid_or_undefined(node.whereis(name)))
-    export("erlang", "is_process_alive", node.is_alive)
+    export("erlang", "whereis", lambda name: _whereis(node, name))
+    export("erlang", "is_process_alive", lambda pid: _is_process_alive(node, pid))
     export("erlang", "processes", lambda: process_info.processes(node.table), arity=0)
     export("erlang", "process_info", lambda pid: process_info.process_info(node.table, pid), arity=1)
     export("erlang", "process_info", lambda pid, items: process_info.process_info(node.table, pid, items), arity=2)
 
 
-def _pid_or_undefined(pid: Pid | None) -> Any:
+def _whereis(node: Any, name: Any) -> Any:
+    if type(name) is not Atom:
+        raise ErlangError(BADARG)
+    pid = node.whereis(name)
     return Atom("undefined") if pid is None else pid
+
+
+def _is_process_alive(node: Any, pid: Any) -> bool:
+    if type(pid) is not Pid or pid.node is not node.name:
+        raise ErlangError(BADARG)
+    alive: bool = node.is_alive(pid)
+    return alive
 
 
 def apply(call: RemoteCall, *arguments: Any) -> Any:

@@ -124,7 +124,7 @@ class NodeStatistics:
             "atom_used": atoms,
             "binary": node.options.read_size + node.connections.statistics()["queued_bytes"],
             "code": self._patiently(self._code_sizes.measure()),
-            "ets": sum(table.memory() for table in node.tables.all()),
+            "ets": sum(table.memory_bytes() for table in node.tables.all()),
         }
 
     def allocators(self) -> list[Allocator]:

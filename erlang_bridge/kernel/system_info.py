@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from erlang_bridge.errors import ErlangError
 from erlang_bridge.kernel import process_info
+from erlang_bridge.kernel.give_way import give_way
 from erlang_bridge.kernel.memory import Allocator
 from erlang_bridge.kernel.statistics import BADARG, DIRTY_CPU_SCHEDULERS, SCHEDULERS, UNDEFINED
 from erlang_bridge.net.open_sockets import open_sockets
@@ -34,6 +35,7 @@ OTP_RELEASE: Final = 27
 MAX_PROCESSES: Final = (1 << 28) - 1
 """A pid has so many ids."""
 UNLIMITED: Final = sys.maxsize
+PROCESSES_A_TURN: Final = 250
 WORD_SIZE: Final = struct.calcsize("P")
 
 
@@ -159,9 +161,11 @@ def _info(node: Any) -> bytes:
 
 
 def _procs(node: Any) -> bytes:
-    """As in a crash dump: a paragraph for each process."""
+    """As in a crash dump: a paragraph for each process. Called in a process, it gives way to others now and then."""
     lines = []
-    for process in list(node.table.processes.values()):
+    for number, process in enumerate(list(node.table.processes.values())):
+        if number % PROCESSES_A_TURN == PROCESSES_A_TURN - 1 and not node.table.scheduler.in_hub():
+            give_way()
         lines.append(f"=proc:{process.pid}")
         lines.append(f"State: {STATUS_NAMES[process.state]}")
         if process.name is not None:

@@ -11,6 +11,7 @@ Source: OTP ``ets``.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -23,7 +24,9 @@ from erlang_bridge.errors import ErlangError, ErlangExit
 from erlang_bridge.kernel.give_way import give_way
 from erlang_bridge.otp.readable import readable
 from erlang_bridge.otp.reports import charlist
-from erlang_bridge.terms import Atom, Pid
+from erlang_bridge.terms import Atom, Pid, Reference
+
+log = logging.getLogger("erlang_bridge.kernel")
 
 BADARG: Final = Atom("badarg")
 UNDEFINED: Final = Atom("undefined")
@@ -80,6 +83,22 @@ class Table:
     type: str = "set"
     protection: str = "protected"
     system: bool = False
+
+    def count(self) -> int:
+        """What `size` says; 0 where it raises."""
+        return self._told(self.size)
+
+    def memory_bytes(self) -> int:
+        """What `memory` says; 0 where it raises."""
+        return self._told(self.memory)
+
+    def _told(self, ask: Callable[[], int]) -> int:
+        try:
+            return ask()
+        except Exception:
+            # A program's own: the rest of what is asked for together with it is answered all the same.
+            log.debug("the table %s cannot be measured", self.name, exc_info=True)
+            return 0
 
     def each(self) -> Iterator[Row]:
         """The rows, for somebody who takes his time: a dictionary may change meanwhile."""
@@ -226,11 +245,11 @@ def information(tables: Tables, table: Table) -> dict[str, Any]:
         "read_concurrency": False,
         "write_concurrency": False,
         "compressed": False,
-        "memory": table.memory() // WORD_SIZE,
+        "memory": table.memory_bytes() // WORD_SIZE,
         "owner": tables.owner(table),
         "heir": Atom("none"),
         "name": Atom(table.name),
-        "size": table.size(),
+        "size": table.count(),
         "node": tables.node_name,
         "named_table": True,
         "type": Atom(table.type),
@@ -252,14 +271,20 @@ def export(node: Any) -> None:
             raise ErlangError(BADARG)
         return table
 
+    def known_or_none(name: Any) -> Table | None:
+        """A name of no table is ``undefined``, what is no name is ``badarg``."""
+        if type(name) not in (Atom, Reference):
+            raise ErlangError(BADARG)
+        return tables.find(name)
+
     def info(name: Any) -> Any:
-        table = tables.find(name)
+        table = known_or_none(name)
         if table is None:
             return UNDEFINED
         return [(Atom(key), value) for key, value in information(tables, table).items()]
 
     def info_item(name: Any, item: Any) -> Any:
-        table = tables.find(name)
+        table = known_or_none(name)
         if table is None:
             return UNDEFINED
         known = {**information(tables, table), **_MORE_INFORMATION}
@@ -295,7 +320,7 @@ def export(node: Any) -> None:
     ets("all", lambda: [Atom(table.name) for table in tables.all()], 0)
     ets("info", info, 1)
     ets("info", info_item, 2)
-    ets("whereis", lambda name: UNDEFINED if tables.find(name) is None else name, 1)
+    ets("whereis", lambda name: UNDEFINED if known_or_none(name) is None else name, 1)
     ets("tab2list", rows, 1)
     ets("lookup", lookup, 2)
     ets("member", lambda name, key: bool(lookup(name, key)), 2)

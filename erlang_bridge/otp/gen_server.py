@@ -164,7 +164,7 @@ class GenServer(OwnProcess):
             return
         else:
             tag = None
-        if tag is SYSTEM and len(message) == 3 and gen.is_caller(message[1]):
+        if tag is SYSTEM and len(message) == 3 and gen.is_caller(message[1]) and not (system and system.held):
             self._guarded(message, sys_protocol.handle_system_message, self, message[1], message[2])
             # As OTP: it begins again after a system message, and is put off while suspended.
             self._start_timer()
@@ -172,7 +172,7 @@ class GenServer(OwnProcess):
         if tag is EXIT and len(message) == 3 and message[1] is not None and message[1] == self._process.parent:
             self._terminate(message[2], message)
             return
-        if system is not None and system.suspended:
+        if system is not None and (system.suspended or system.held):
             system.waiting.append(message)
             return
         caller: gen.Caller | None = None
@@ -327,7 +327,9 @@ class GenServer(OwnProcess):
 
     def _start_timer(self) -> None:
         system = self._sys
-        if self._timeout_s is None or not self._process.alive or (system is not None and system.suspended):
+        if self._timeout_s is None or not self._process.alive:
+            return
+        if system is not None and (system.suspended or system.held):
             return
         self._timeout_number += 1
         self._timer = self._process.table.send_after(

@@ -33,6 +33,9 @@ otp_log = logging.getLogger("erlang_bridge.otp")
 SHOWN_MESSAGES: Final = 20
 """How many of the messages that were waiting a crash report has."""
 
+MOST_ANCESTORS: Final = 1000
+"""So many of the processes that have started one another are named."""
+
 GEN_SERVER: Final = Atom("gen_server")
 LOGGER_PROXY: Final = Atom("logger_proxy")
 NOCATCH: Final = Atom("nocatch")
@@ -98,14 +101,14 @@ def exit_reason(error: BaseException) -> Any:
 
 
 def ancestors(process: Process) -> list[Any]:
-    """``'$ancestors'``: the parent, by name where it has one, then the parent's."""
+    """``'$ancestors'``: the parent, by name where it has one, then the parent's; the nearest `MOST_ANCESTORS`."""
+    found: list[Any] = []
     parent = process.parent
-    if parent is None:
-        return []
-    local = process.table.find(parent)
-    if local is None:
-        return [parent]
-    return [local.name if local.name is not None else parent, *ancestors(local)]
+    while parent is not None and len(found) < MOST_ANCESTORS:
+        local = process.table.find(parent)
+        found.append(parent if local is None or local.name is None else local.name)
+        parent = local.parent if local is not None else None
+    return found
 
 
 def crash_report(process: Process, error: BaseException, initial_call: tuple[Any, ...]) -> dict[Any, Any]:

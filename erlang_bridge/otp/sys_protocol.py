@@ -54,6 +54,7 @@ class SystemState:
     """What `sys` has switched on in one server; made with the first system message that needs it."""
 
     __slots__ = (
+        "held",
         "late",
         "log",
         "messages_in",
@@ -68,9 +69,11 @@ class SystemState:
 
     def __init__(self) -> None:
         self.suspended = False
+        self.held = False
+        """Whether new code is being put in its place: then it handles the exit of its parent and nothing else."""
         self.late: LateCode | None = None
         self.waiting: deque[Any] = deque()
-        """Messages that came while suspended, in order."""
+        """Messages that came while suspended or held, in order."""
         self.trace = False
         self.log: deque[Any] | None = None
         self.statistics = False
@@ -138,6 +141,17 @@ def resume(server: GenServer) -> None:
     system.suspended = False
     if system.late is not None:
         system.late.returned(server)
+    _handle_again(server, system)
+
+
+def release(server: GenServer) -> None:
+    """End its being held: what came meanwhile is handled before anything newer, also requests of `sys`."""
+    system = system_of(server)
+    system.held = False
+    _handle_again(server, system)
+
+
+def _handle_again(server: GenServer, system: SystemState) -> None:
     waiting, system.waiting = system.waiting, deque()
     process = server._process
     if not waiting:

@@ -58,6 +58,8 @@ class _Trap:
         self._tracing = tracing
         self.function = function
         self.code = function.__code__
+        """What it goes on with: that of the function, or of a trap of another node, which was there before."""
+        self.signature = code_of(function)
         self.points: list[_Point] = []
         self._original = FunctionType(
             self.code, function.__globals__, function.__name__, function.__defaults__, function.__closure__
@@ -75,11 +77,26 @@ class _Trap:
             self.function.__dict__["__wrapped__"] = self._original
 
     def lift(self) -> None:
-        # Somebody else may have given it new code since.
-        if self.function.__code__ is self._trapped:
+        above = self._above()
+        if above is not None:
+            above.code = above._original.__code__ = self.code
+        elif self.function.__code__ is self._trapped:
             self.function.__code__ = self.code
-        if self._wrapped is _UNSET:
+        # Else somebody has given it new code since.
+        if self._wrapped is not _UNSET:
+            return
+        if above is not None and above._wrapped is self._original:
+            above._wrapped = _UNSET
+            self.function.__dict__["__wrapped__"] = above._original
+        else:
             self.function.__dict__.pop("__wrapped__", None)
+
+    def _above(self) -> _Trap | None:
+        """The trap of another node that was set after this one, and goes on with it."""
+        trap = _trap_of(self.function.__code__)
+        while trap is not None and trap.code is not self._trapped:
+            trap = _trap_of(trap.code)
+        return trap
 
     def _hook(self, *arguments: Any, **keywords: Any) -> Any:
         tracing = self._tracing
@@ -101,9 +118,9 @@ class _Trap:
             if point is None:
                 continue
             target = point.target
-            told = _told_arguments(self.code, target.is_bound, arguments, keywords)
+            told = _told_arguments(self.signature, target.is_bound, arguments, keywords)
             module, name, _ = target.mfa
-            outcome = tracing.match(point.matcher, told, process)
+            outcome = tracing.match(watch.session, point.matcher, told, process)
             if outcome is None:
                 continue
             if outcome.silent is not None:
@@ -202,8 +219,10 @@ class Breakpoints:
 
 def code_of(function: FunctionType) -> CodeType:
     """The code of a function as it was written, also while it has a breakpoint."""
-    trap = _trap_of(function.__code__)
-    return function.__code__ if trap is None else trap.code
+    code = function.__code__
+    while (trap := _trap_of(code)) is not None:
+        code = trap.code
+    return code
 
 
 def is_breakpoint(code: CodeType) -> bool:

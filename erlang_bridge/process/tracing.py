@@ -180,6 +180,8 @@ class Session:
         self.send: Matcher | None = None
         self.receive: Matcher | None = None
         self.new: tuple[frozenset[str], Tracer] | None = None
+        self.has_failed = False
+        """Whether it has been logged that a specification of it could not look at something."""
 
     @property
     def is_active(self) -> bool:
@@ -211,6 +213,7 @@ class Tracing:
         self.is_telling = False
         """True while an event is being told: what that calls is none of the process's own doing."""
         self._watches: dict[int, list[Watch]] = {}
+        self._serving: set[Pid] = set()
         self._fresh: deque[tuple[Process, Process]] = deque()
         table.tracing = self
 
@@ -229,9 +232,21 @@ class Tracing:
             self._forget(watch)
         self.refresh()
 
+    def serve(self, process: Process) -> None:
+        """Have `process`, which does nothing but serve a tracer, never be watched, by any session.
+
+        Two of these that told of each other would not come to an end.
+        """
+        self._serving.add(process.pid)
+        for watch in list(self.watches_of(process)):
+            self._forget(watch)
+
+    def serve_no_more(self, process: Process) -> None:
+        self._serving.discard(process.pid)
+
     def watch(self, session: Session, process: Process, flags: frozenset[str], tracer: Tracer) -> bool:
         """Add `flags` to those that `process` is watched with. False: it is not to be watched, or by another tracer."""
-        if process.state == DEAD or tracer.owns(process):
+        if process.state == DEAD or tracer.owns(process) or process.pid in self._serving:
             return False
         watch = session.watches.get(process.pid.id)
         if watch is None:
@@ -311,7 +326,7 @@ class Tracing:
         try:
             watch.tracer.put(event, watch.flags)
         except Exception:  # a conversion of the user's own, in a message that is told
-            log.exception("an event of %s could not be told to its tracer", event.pid)
+            self._report(watch.session, f"an event of {event.pid} could not be told to its tracer")
         finally:
             self.is_telling = was_telling
 
@@ -324,7 +339,7 @@ class Tracing:
     def sent(self, process: Process, destination: Any, message: Any) -> None:
         for watch in list(self._watches.get(process.pid.id, ())):
             if watch.mask & SEND:
-                outcome = self.match(watch.session.send, [destination, message], process)
+                outcome = self.match(watch.session, watch.session.send, [destination, message], process)
                 if outcome is not None and outcome.tell:
                     kind = "send" if self._exists(destination) else "send_to_non_existing_process"
                     self.tell(watch, TraceEvent(kind, process.pid, (message, destination), outcome.extra))
@@ -334,18 +349,26 @@ class Tracing:
             if watch.mask & RECEIVE:
                 # Who has sent it is not known any more when it arrives.
                 about = [self.table.node_name, Atom("undefined"), message]
-                outcome = self.match(watch.session.receive, about, process)
+                outcome = self.match(watch.session, watch.session.receive, about, process)
                 if outcome is not None and outcome.tell:
                     self.tell(watch, TraceEvent("receive", process.pid, (message,), outcome.extra))
 
-    def match(self, matcher: Matcher | None, arguments: list[Any], process: Process) -> Outcome | None:
+    def match(
+        self, session: Session, matcher: Matcher | None, arguments: list[Any], process: Process
+    ) -> Outcome | None:
         if matcher is None:
             return EVERYTHING
         try:
             return matcher(arguments, process)
         except Exception:  # what the user's own values do when they are compared
-            log.exception("a match specification could not look at an event of %s", process.pid)
+            self._report(session, f"a match specification could not look at an event of {process.pid}")
             return None
+
+    def _report(self, session: Session, what: str) -> None:
+        """Log what is handled now, once in a session: it will be so with each event."""
+        if not session.has_failed:
+            session.has_failed = True
+            log.exception("%s; what else fails in this trace is not logged", what)
 
     def _exists(self, destination: Any) -> bool:
         table = self.table
@@ -502,8 +525,10 @@ _PLAIN: Final = {traced: plain for plain, traced in _TRACED.items()}
 
 
 def _told_of_delivery(process: Process, message: Any) -> None:
-    if process.state != DEAD:
-        tracing_of(process).received(process, message)
+    tracing = tracing_of(process)
+    # What a tracer gets is not told to the tracers that watch it: it would never end where they watch each other.
+    if process.state != DEAD and not tracing.is_telling:
+        tracing.received(process, message)
 
 
 def _told_of_blocking(process: Process) -> None:

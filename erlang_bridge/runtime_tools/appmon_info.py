@@ -18,9 +18,12 @@ Source: OTP ``lib/runtime_tools/src/appmon_info.erl``.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final
 
 from erlang_bridge.errors import ErlangError, ErlangExit
+from erlang_bridge.etf import encode_list
 from erlang_bridge.kernel.callables import RemoteCall
 from erlang_bridge.kernel.give_way import give_way
 from erlang_bridge.kernel.process_trees import STEP, ProcessTree, Work, application_tree, name_of
@@ -82,17 +85,23 @@ class AppmonInfo(GenServer):
 
     def handle_call(self, request: Any, caller: Any, state: _State) -> Reply:
         match request:
-            case (Atom("register_client"), Pid() as client) if client not in state.clients:
-                self.link(client)
-                state.clients.append(client)
+            case (Atom("register_client"), Pid() as client):
+                self._register(client, state)
         return Reply(OK, state)
+
+    def _register(self, client: Pid, state: _State) -> None:
+        """Be told of its end, whichever way it has come."""
+        if client not in state.clients:
+            self.link(client)
+            state.clients.append(client)
 
     def handle_cast(self, message: Any, state: _State) -> NoReply:
         match message:
-            case (Pid() as client, Atom() as kind, subject, wanted, _) if kind in (APP, APP_CTRL):
+            case (Pid() as client, Atom() as kind, Atom() as subject, wanted, _) if kind in (APP, APP_CTRL):
                 key = (client, kind, subject)
                 state.watched.pop(key, None)
                 if wanted is True:
+                    self._register(client, state)
                     watched = state.watched[key] = _Watched(client, kind, subject)
                     self._look_later(state, self._deliver(watched))
         return NoReply(state)
@@ -132,7 +141,8 @@ class AppmonInfo(GenServer):
             started = time.thread_time()
         if seen != watched.last:
             watched.last = seen
-            self.send(watched.client, (DELIVERY, self.pid, watched.kind, watched.subject, seen))
+            shown = _encoded(seen) if watched.kind is APP and watched.client.node is not self.node.name else seen
+            self.send(watched.client, (DELIVERY, self.pid, watched.kind, watched.subject, shown))
         return took_s + time.thread_time() - started
 
 
@@ -168,6 +178,20 @@ def _shown_tree(node: Any, subject: Any) -> Work[tuple[Any, ...]]:
                 yield
     cross = [(names[one], names[other]) for one, other in tree.cross_links if one in names and other in names]
     return names[tree.root], list(names.items()), edges, cross
+
+
+def _encoded(tree: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A tree with its long lists encoded, in pieces: others have their turn between two of them."""
+
+    def pieces(items: list[Any]) -> Iterator[list[Any]]:
+        waiting = iter(items)
+        while piece := list(islice(waiting, STEP)):
+            yield piece
+            if len(piece) == STEP:
+                give_way()
+
+    root, *lists = tree
+    return (root, *(encode_list(pieces(items)) if len(items) > STEP else items for items in lists))
 
 
 def start_link2(call: RemoteCall, starter: Any, client: Any, _options: Any) -> Any:

@@ -11,13 +11,14 @@ Source: phoenix_live_dashboard ``lib/phoenix/live_dashboard/system_info.ex``.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any, Final
 
 from erlang_bridge.errors import ErlangError
 from erlang_bridge.kernel.callables import RemoteCall
 from erlang_bridge.kernel.give_way import give_way
 from erlang_bridge.kernel.process_info import started_with
-from erlang_bridge.kernel.process_trees import ProcessTree, application_tree, finish, name_of
+from erlang_bridge.kernel.process_trees import ProcessTree, Work, application_tree, finish_in_turns, name_of
 from erlang_bridge.otp.supervisor import Supervisor
 from erlang_bridge.process import BehaviourProcess
 from erlang_bridge.terms import Atom, Pid, Port, Reference
@@ -30,6 +31,7 @@ STEP: Final = 250
 OK: Final = Atom("ok")
 ERROR: Final = Atom("error")
 UNDEFINED: Final = Atom("undefined")
+BADARG: Final = Atom("badarg")
 STRUCT: Final = Atom("__struct__")
 PROCESS_DETAILS: Final = Atom(f"{MODULE}.ProcessDetails")
 PORT_DETAILS: Final = Atom(f"{MODULE}.PortDetails")
@@ -105,6 +107,8 @@ class _Dashboard:
 
     def info_callback(self, call: RemoteCall, keys: Any, _application: Any) -> Any:
         """Versions, limits and use. The environment is not told: it may have secrets in it."""
+        if not (keys is None or isinstance(keys, list)):
+            raise ErlangError(BADARG)
         none = b"None"
         about = _map(
             banner=self._system(call, "system_version"),
@@ -149,8 +153,9 @@ class _Dashboard:
         self, call: RemoteCall, search: Any, sort_by: Any, direction: Any, limit: Any, before: Any
     ) -> Any:
         """``{Rows, HowMany, Reductions}``; `before` are the reductions of the last answer."""
-        earlier = before if isinstance(before, dict) else {}
-        rows: list[Row] = []
+        earlier = _numbers(before)
+        order = _Order(sort_by, direction, limit)
+        rows: list[tuple[Any, Row]] = []
         reductions: dict[Pid, int] = {}
         for number, pid in enumerate(self._ask(call, "erlang", "processes")):
             if number % STEP == STEP - 1:
@@ -166,26 +171,26 @@ class _Dashboard:
                 *((Atom(item), told[item]) for item in _PROCESS_ITEMS),
             ]
             if _matches(search, row[1][1], pid):
-                rows.append(row)
+                rows.append((order.key(row), row))
                 reductions[pid] = spent
-        shown, count = _first(rows, sort_by, direction, limit)
-        return shown, count, reductions
+        return order.first(rows), len(rows), reductions
 
     def process_info_callback(self, call: RemoteCall, pid: Any) -> Any:
         """``{ok, Row}``, or ``error`` for one that has ended."""
-        told = self._process(call, pid, (*_DETAIL_ITEMS, "dictionary"))
+        told = self._process(call, pid, (*_DETAIL_ITEMS, "dictionary", "label"))
         if told is None:
             return ERROR
-        dictionary = dict(entry for entry in told.pop("dictionary") if type(entry) is tuple and len(entry) == 2)
+        found = (value for key, value in told.pop("dictionary") if key is Atom("$ancestors"))
         told["monitors"] = [target for _, target in told["monitors"]]
         for item in ("links", "monitors", "monitored_by"):
             told[item] = [self._details(each) for each in told[item]]
         told["group_leader"] = self._details(told["group_leader"])
-        ancestors = [self._details(each) for each in dictionary.get(Atom("$ancestors"), [])]
+        ancestors = [self._details(each) for each in next(found, [])]
+        label = told.pop("label")
         more = [
             (Atom("initial_call"), started_with(self._node.table.find(pid))),
             (Atom("ancestors"), ancestors),
-            (Atom("label"), dictionary.get(Atom("$process_label"))),
+            (Atom("label"), None if label is UNDEFINED else label),
         ]
         return OK, [*more, *((Atom(item), value) for item, value in told.items())]
 
@@ -242,17 +247,19 @@ class _Dashboard:
 
     def app_tree_callback(self, call: RemoteCall, name: Any) -> Any:
         """``{{master, Pid, []}, [{{Kind, Pid, Name}, Children}]}``, or ``error``."""
-        tree = finish(application_tree(self._node, name.name)) if type(name) is Atom else None
+        tree = finish_in_turns(application_tree(self._node, name.name)) if type(name) is Atom else None
         if tree is None:
             return ERROR
         # On a BEAM each application has a process before its root that has started it.
         master = self._node.whereis("application_controller") or tree.root
-        return (Atom("master"), master, []), [self._branch(tree)]
+        return (Atom("master"), master, []), [finish_in_turns(self._branch(tree))]
 
-    def _branch(self, tree: ProcessTree) -> Any:
+    def _branch(self, tree: ProcessTree) -> Work[Any]:
         """The tree from its leaves up: a chain of any length does not recurse."""
         made: dict[Pid, Any] = {}
-        for pid in reversed(list(tree.pids())):
+        for number, pid in enumerate(reversed(list(tree.pids()))):
+            if number % STEP == STEP - 1:
+                yield
             process = self._node.table.find(pid)
             is_supervisor = isinstance(process, BehaviourProcess) and isinstance(process.instance, Supervisor)
             shown = process.name if process is not None and process.name is not None else []
@@ -266,13 +273,15 @@ class _Dashboard:
 
     def ets_callback(self, call: RemoteCall, search: Any, sort_by: Any, direction: Any, limit: Any) -> Any:
         """``{Rows, HowMany}``; memory in words."""
-        rows = [self._table(call, name) for name in self._ask(call, "ets", "all")]
+        names = self._ask(call, "ets", "all")
+        self._table_ids = {name: known for name, known in self._table_ids.items() if name in names}
+        rows = [self._table(call, name) for name in names]
         return _first([row for row in rows if _matches(search, row[0][1])], sort_by, direction, limit)
 
     def ets_info_callback(self, call: RemoteCall, reference: Any) -> Any:
         """``{ok, Row}``, or ``error``."""
         name = next((name for name, known in self._table_ids.items() if known == reference), None)
-        if name is None:
+        if name is None or self._ask(call, "ets", "info", name) is UNDEFINED:
             return ERROR
         row = dict(self._table(call, name))
         row[Atom("owner")] = self._details(row[Atom("owner")])
@@ -331,7 +340,7 @@ class _Dashboard:
 
     def memory_allocators_callback(self, call: RemoteCall, before: Any) -> Any:
         """``{Rows, Largest}``; `before` are the largest of the last answer. Bytes."""
-        most = dict(before) if isinstance(before, dict) else {}
+        most = _numbers(before)
         sizes = {one.name: (one.used, one.held) for one in self._node.statistics.allocators()}
         total = (sum(used for used, _ in sizes.values()), sum(held for _, held in sizes.values()))
         rows = []
@@ -346,23 +355,57 @@ def _map(**entries: Any) -> dict[Atom, Any]:
     return {Atom(f"{key[:-2]}?" if key.endswith("__") else key): value for key, value in entries.items()}
 
 
+def _numbers(told: Any) -> dict[Any, int]:
+    """What an earlier answer has had in a map of numbers, as it comes back."""
+    return {key: value for key, value in told.items() if type(value) is int} if isinstance(told, dict) else {}
+
+
+class _Order:
+    """How rows are to be sorted, and how many are wanted.
+
+    Raises:
+        ErlangError: ``badarg``.
+    """
+
+    def __init__(self, sort_by: Any, direction: Any, limit: Any) -> None:
+        if type(sort_by) is not Atom or type(limit) is not int or limit < 0:
+            raise ErlangError(BADARG)
+        self._sort_by = sort_by
+        self._descending = direction is Atom("desc")
+        self._limit = limit
+
+    def key(self, row: Row) -> tuple[int, float, str]:
+        """Numbers first, then pids, then what is shown as text."""
+        value = next((value for name, value in row if name is self._sort_by), 0)
+        if isinstance(value, (int, float)):
+            return 0, value, ""
+        if type(value) is Pid:
+            return 1, value.id, ""
+        return 2, 0, "" if value is None else _shown(value)
+
+    def first(self, rows: list[tuple[Any, Row]]) -> list[Row]:
+        """Of rows with their keys."""
+        in_order = sorted(rows, key=itemgetter(0), reverse=self._descending)
+        return [row for _, row in in_order[: self._limit]]
+
+
 def _first(rows: list[Row], sort_by: Any, direction: Any, limit: Any) -> tuple[list[Row], int]:
     """The first rows in order, and how many there are."""
-    if type(sort_by) is not Atom or type(limit) is not int:
-        raise ErlangError(Atom("badarg"))
-
-    def key(row: Row) -> Any:
-        value = dict(row).get(sort_by, 0)
-        return value.name if type(value) is Atom else value
-
-    return sorted(rows, key=key, reverse=direction is Atom("desc"))[:limit], len(rows)
+    order = _Order(sort_by, direction, limit)
+    return order.first([(order.key(row), row) for row in rows]), len(rows)
 
 
 def _matches(search: Any, *texts: Any) -> bool:
-    """Whether what is looked for (lower case, or nil) is in one of `texts`."""
+    """Whether what is looked for (a binary in lower case, or nil) is in one of `texts`.
+
+    Raises:
+        ErlangError: ``badarg``.
+    """
     if search is None:
         return True
-    wanted = search.decode(errors="replace") if isinstance(search, bytes) else str(search)
+    if not isinstance(search, bytes):
+        raise ErlangError(BADARG)
+    wanted = search.decode(errors="replace")
     return any(wanted in _shown(text).lower() for text in texts)
 
 

@@ -17,7 +17,7 @@ from erlang_bridge.errors import ErlangError
 from erlang_bridge.process import Process
 from erlang_bridge.process.breakpoints import caller_of_traced
 from erlang_bridge.process.tracing import Matcher, Outcome, match_everything
-from erlang_bridge.terms import Atom, BitString, Map, Pid, Port, Reference
+from erlang_bridge.terms import Atom, BitString, ImproperList, Map, Pid, Port, Reference
 from erlang_bridge.terms.order import compare, exactly_equal
 
 BADARG: Final = Atom("badarg")
@@ -25,8 +25,10 @@ ANYTHING: Final = Atom("_")
 ALL: Final = Atom("$_")
 VARIABLES: Final = Atom("$$")
 
-_MAX_SIZE: Final = 500
+_MAX_SIZE: Final = 2000
 """Of a specification, in parts."""
+_MAX_DEPTH: Final = 50
+"""Of lists and tuples in one another."""
 
 
 def refused(what: str) -> ErlangError:
@@ -68,15 +70,15 @@ def compile_match_spec(spec: Any) -> Matcher:
         return match_everything
     if not isinstance(spec, list):
         raise refused("a match specification is a list of {Head, Guards, Body}")
+    _measure(spec)
     clauses = []
-    left = [_MAX_SIZE]
     for clause in spec:
         match clause:
             case (head, list(guards), list(body)) if head is ANYTHING or isinstance(head, list):
                 for guard in guards:
-                    _check_expression(guard, left)
+                    _check_expression(guard)
                 for action in body:
-                    _check_action(action, left)
+                    _check_action(action)
                 clauses.append(_Clause(head, guards, body))
             case _:
                 raise refused("a clause of a match specification is {Head, Guards, Body}, its head '_' or a list")
@@ -91,6 +93,27 @@ def compile_match_spec(spec: Any) -> Matcher:
         return None
 
     return matcher
+
+
+def _measure(spec: Any) -> None:
+    """Refuse what would take long to look at, at each event, or more stack than there may be where one happens."""
+    left = _MAX_SIZE
+    waiting = [(spec, 0)]
+    while waiting:
+        term, depth = waiting.pop()
+        parts: list[Any] | tuple[Any, ...] = ()
+        if isinstance(term, (list, tuple)):
+            parts = term
+        elif isinstance(term, (dict, Map)):
+            parts = [part for pair in (term.items() if isinstance(term, dict) else term.pairs()) for part in pair]
+        elif isinstance(term, ImproperList):
+            parts = [*term.elements, term.tail]
+        left -= 1 + len(parts)
+        if left < 0:
+            raise refused("the match specification is too large")
+        if depth > _MAX_DEPTH:
+            raise refused("the match specification is nested too deeply")
+        waiting += [(part, depth + 1) for part in parts]
 
 
 # -- heads ----------------------------------------------------------------------------------------
@@ -136,10 +159,14 @@ class _Failed(Exception):
     """A guard could not be evaluated, which is no match; in a body the action has no effect."""
 
 
+_FAILURES: Final = (_Failed, TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
+"""With what Python says of terms that are not what a function takes."""
+
+
 def _holds(guard: Any, scope: _Scope) -> bool:
     try:
         return _value(guard, scope) is True
-    except (_Failed, TypeError, IndexError, AttributeError):
+    except _FAILURES:
         return False
 
 
@@ -152,40 +179,40 @@ def _act(action: Any, scope: _Scope) -> None:
         case (Atom("message"), expression):
             try:
                 value = _value(expression, scope)
-            except (_Failed, TypeError, IndexError, AttributeError):
+            except _FAILURES:
                 return
             scope.tell = value is not False
             scope.extra = () if value is True or value is False else (value,)
         case (Atom("silent"), expression):
-            value = _value(expression, scope)
+            try:
+                value = _value(expression, scope)
+            except _FAILURES:
+                return
             if isinstance(value, bool):
                 scope.silent = value
 
 
-def _check_action(action: Any, left: list[int]) -> None:
+def _check_action(action: Any) -> None:
     match action:
         case (Atom("return_trace"),) | (Atom("exception_trace"),):
             return
         case (Atom("message") | Atom("silent"), expression):
-            _check_expression(expression, left)
+            _check_expression(expression)
         case (Atom() as name, *_) if name.name in _FUNCTIONS or name.name in _CONTROL:
-            _check_expression(action, left)
+            _check_expression(action)
         case (Atom() as name, *_):
             raise refused(f"the action {name.name} of a match specification is not supported here")
         case _:
-            _check_expression(action, left)
+            _check_expression(action)
 
 
-def _check_expression(expression: Any, left: list[int]) -> None:
-    left[0] -= 1
-    if left[0] < 0:
-        raise refused("the match specification is too large")
+def _check_expression(expression: Any) -> None:
     match expression:
         case (Atom("const"), _):
             return
         case (tuple() as constructed,):
             for part in constructed:
-                _check_expression(part, left)
+                _check_expression(part)
         case (Atom() as name, *arguments):
             known = _FUNCTIONS.get(name.name)
             if known is None and name.name not in _CONTROL:
@@ -193,12 +220,12 @@ def _check_expression(expression: Any, left: list[int]) -> None:
             if known is not None and len(arguments) != known[0]:
                 raise refused(f"the function {name.name} of a match specification takes {known[0]} arguments")
             for argument in arguments:
-                _check_expression(argument, left)
+                _check_expression(argument)
         case tuple():
             raise refused("a tuple in an expression of a match specification is written {{...}}")
         case list():
             for part in expression:
-                _check_expression(part, left)
+                _check_expression(part)
 
 
 def _value(expression: Any, scope: _Scope) -> Any:

@@ -39,6 +39,8 @@ LABELS_FROM_RELEASE: Final = 27
 ASK_RELEASE_S: Final = 2.5
 MAX_LABEL_CHARACTERS: Final = 255
 SHORTEST_INTERVAL_S: Final = 0.01
+LONGEST_INTERVAL_MS: Final = 0xFFFFFFFF
+"""As of ``erlang:send_after/3``."""
 
 SHOWN_MEMORY: Final = ("total", "processes", "atom", "binary", "code", "ets")
 """The load charts name what they draw by its place in this order."""
@@ -137,11 +139,15 @@ def _module_info(node: Any, module: str, name: str, arity: int) -> Any:
 
 
 def fetch_stats(call: RemoteCall, observer: Any, interval_ms: Any) -> None:
-    """Send ``{stats, 1, SchedulerWallTime, IO, Memory}`` to `observer` in intervals, until a message comes."""
-    if type(observer) is not Pid or type(interval_ms) is not int or interval_ms < 0:
+    """Send ``{stats, 1, SchedulerWallTime, IO, Memory}`` to `observer` in intervals, until a message comes.
+
+    Or until `observer` ends, also where it is not linked with this process.
+    """
+    if type(observer) is not Pid or type(interval_ms) is not int or not 0 <= interval_ms <= LONGEST_INTERVAL_MS:
         raise ErlangError(BADARG)
     process, node = call.process, call.node
     numbers = node.statistics
+    node.table.monitor(process, observer)
     while True:
         try:
             process.receive(timeout_s=max(interval_ms / 1000, SHORTEST_INTERVAL_S))

@@ -15,6 +15,7 @@ from typing import Any, Final
 from erlang_bridge.errors import BridgeError
 from erlang_bridge.kernel import io
 from erlang_bridge.kernel.callables import RemoteCall
+from erlang_bridge.kernel.give_way import give_way
 from erlang_bridge.kernel.io_format import characters
 from erlang_bridge.kernel.report_log import LoggedReport
 from erlang_bridge.otp.gen_server import GenServer, wait_started
@@ -34,7 +35,9 @@ NOT_FOUND: Final = Atom("not_found")
 NO_FILES: Final = Atom("eacces")
 LONGEST_PATTERN: Final = 200
 LONGEST_LINE: Final = 2000
-MOST_REPEATS: Final = 2
+CHARACTERS_A_TURN: Final = 2000
+"""Of a text that is searched; with one repetition that takes some milliseconds at most."""
+MOST_REPEATS: Final = 1
 WRITE_TIMEOUT_S: Final = 30.0
 
 HELP: Final = """
@@ -142,7 +145,11 @@ class RbServer(GenServer):
                 self._show(device, self._reports(state, _types(kind)))
             case (Atom("grep"), pattern):
                 is_wanted = _matcher(pattern)
-                self._show(device, (report for report in self._reports(state) if is_wanted(_printed(report))))
+                for report in self._reports(state):
+                    give_way()
+                    text = _printed(report)
+                    if is_wanted(text):
+                        self._write(device, text)
         return OK
 
     def _reports(self, state: _Options, types: tuple[Atom, ...] | None = None) -> list[LoggedReport]:
@@ -183,20 +190,33 @@ def _listed(reports: list[LoggedReport]) -> str:
 def _matcher(pattern: Any) -> Callable[[str], bool]:
     """What ``rb:grep`` looks for: a regular expression, or ``{RegExp, Options}``, whose options are not looked at.
 
-    One that could keep this node busy for long, with repeated groups or many repetitions, is refused.
+    Nothing can interrupt Python's regular expressions, and time grows with the power of the repetitions: one that has
+    more than `MOST_REPEATS`, or repeats a group, is refused. Others have their turn while the text is gone through.
     """
     if isinstance(pattern, tuple) and len(pattern) == 2:
         pattern = pattern[0]
     try:
         text = characters(pattern)
-        plain = re.sub(r"\\.", "", text)
-        repeats = len(re.findall(r"[*+{]", plain))
+        plain = re.sub(r"([*+?}])\?", r"\1", re.sub(r"\\.", "", text))
+        repeats = len(re.findall(r"[*+{?]", plain))
         if len(text) > LONGEST_PATTERN or repeats > MOST_REPEATS or re.search(r"\)[*+{?]", plain):
             raise _Refused(BADARG)
         compiled = re.compile(text)
     except (re.error, TypeError, ValueError, RecursionError):
         raise _Refused(BADARG) from None
-    return lambda report: any(compiled.search(line[:LONGEST_LINE]) for line in report.splitlines())
+
+    def is_wanted(report: str) -> bool:
+        searched = 0
+        for line in report.splitlines():
+            searched += len(line[:LONGEST_LINE])
+            if searched > CHARACTERS_A_TURN:
+                searched = 0
+                give_way()
+            if compiled.search(line[:LONGEST_LINE]):
+                return True
+        return False
+
+    return is_wanted
 
 
 def export(node: Any) -> None:

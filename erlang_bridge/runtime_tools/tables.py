@@ -28,8 +28,7 @@ def get_table_list(node: Any, kind: Any, options: Any) -> Any:
         return no_mnesia(node)
     if kind is not ETS or not isinstance(options, list):
         raise ErlangError(BADARG)
-    wanted = [option for option in options if isinstance(option, tuple) and len(option) == 2]
-    system_hidden = dict(wanted).get(Atom("sys_hidden"), True) is not False
+    system_hidden = (Atom("sys_hidden"), False) not in options
     tables: Tables = node.tables
     return [_listed(tables, table) for table in tables.all() if not (table.system and system_hidden)]
 
@@ -41,12 +40,12 @@ def _listed(tables: Tables, table: Table) -> list[tuple[Atom, Any]]:
         "id": IGNORE,
         "protection": Atom(table.protection),
         "owner": owner,
-        "size": table.size(),
+        "size": table.count(),
         "reg_name": tables.registered_name(owner) or IGNORE,
         "type": Atom(table.type),
         "keypos": table.keypos,
         "heir": Atom("none"),
-        "memory": table.memory(),
+        "memory": table.memory_bytes(),
         "compressed": False,
         "fixed": False,
     }

@@ -114,11 +114,14 @@ class TraceServer:
             message = _encoded_message if is_relay else trace_message
             tracer = ProcessTracer(process, message, lambda missing: (DROP, missing), _RELAYED)
             self._tracers[process.pid] = tracer
-            _at_exit(process, lambda: self.drop_process_tracer(process.pid))
+            if is_relay:
+                self.traces.tracing.serve(process)
+            _at_exit(process, lambda: self.drop_process_tracer(process))
         return tracer
 
-    def drop_process_tracer(self, pid: Pid) -> None:
-        tracer = self._tracers.pop(pid, None)
+    def drop_process_tracer(self, process: Process) -> None:
+        self.traces.tracing.serve_no_more(process)
+        tracer = self._tracers.pop(process.pid, None)
         if tracer is not None:
             self.drop_tracer(tracer)
 

@@ -308,6 +308,8 @@ class Trace:
         process = table.add_body(self._run, group_leader=starter.group_leader if starter is not None else None)
         process.initial_call = (__name__, "Trace", 1)
         process.label = "tracer"
+        process.on_exit = self._ended
+        traces.tracing.serve(process)
         self._process = process
         self._starter = starter
         self._tracer = ProcessTracer(process, lambda event, flags: event, None, limit)
@@ -362,6 +364,11 @@ class Trace:
         self._traces.forget(self)
         # Behind the events that wait.
         self._process.deliver(None)
+
+    def _ended(self, _reason: Any) -> None:
+        """Its process is gone, killed perhaps: nobody would be told."""
+        self._traces.tracing.serve_no_more(self._process)
+        self.stop()
 
     def _run(self) -> None:
         process = self._process

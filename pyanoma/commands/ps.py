@@ -18,6 +18,9 @@ COLUMNS: Final = (
 COUNTER_COLUMNS: Final = {"turns": "turns", "run_time_us": "run time ms", "longest_turn_us": "longest turn ms"}
 """What a Python node counts, and its heading."""
 
+ROOM_FOR_COUNTERS: Final = 180
+"""Columns of a screen."""
+
 
 @click.command()
 @node_argument
@@ -45,9 +48,11 @@ def ps(node: str, order: str, limit: int, cookie: str | None, timeout_s: float, 
     if as_json:
         print_json([_as_json(line, node) for line in lines])
         return
-    counted = any(line.counters for line in lines)
+    screen = console()
+    counted = screen.width >= ROOM_FOR_COUNTERS and any(line.counters for line in lines)
     counters = tuple(COUNTER_COLUMNS.values()) if counted else ()
-    shown = table(*COLUMNS, *counters, right=("messages", "reductions", "memory", *counters))
+    numbers = ("messages", "reductions", "memory", *counters)
+    shown = table(*COLUMNS, *counters, right=numbers, whole=("pid", "name", "status", *numbers))
     for line in lines:
         cells = [
             pid_text(line.pid, node),
@@ -60,7 +65,7 @@ def ps(node: str, order: str, limit: int, cookie: str | None, timeout_s: float, 
             line.current_function,
         ]
         shown.add_row(*map(_plain, cells), *(_counter(line, key) for key in (COUNTER_COLUMNS if counted else ())))
-    console().print(shown)
+    screen.print(shown)
     left_out = f", {total - limit} more left out (--limit)" if total > limit else ""
     click.echo(f"{len(lines)} processes on {node}{left_out}")
 

@@ -196,6 +196,28 @@ def test_one_process_tells_all_who_look(watch: Any, shared_beam: Beam, node: Nod
     assert node.whereis("appmon_info") is None
 
 
+def test_who_asks_without_having_come_in_is_watched_too(watch: Any, shared_beam: Beam, node: Node) -> None:
+    other = shared_beam.shell()
+    other.eval("gen_server:cast(P, {self(), app, kernel, true, []})", P=watch.pid)
+    assert other.eval("receive {delivery, _, app, kernel, _} -> ok after 3000 -> nothing end") is OK
+    watch.shell.end()
+    other.end()
+    assert until(lambda: node.whereis("appmon_info") is None)
+
+
+def test_nonsense_does_not_end_it(watch: Any, node: Node) -> None:
+    watch.shell.eval(
+        """
+        [gen_server:cast(P, M) || M <- [nonsense, {self(), app, [a], true, []}, {self(), app, #{}, true, []},
+            {self(), app_ctrl, {a, [b]}, true, []}, {x, app, kernel, true, []}, {self(), x, kernel, true, []}]],
+        [P ! M || M <- [nonsense, {'EXIT', x, y}, {'EXIT', self(), z, z}]]
+        """,
+        P=watch.pid,
+    )
+    assert watch.tree("kernel")[0] == words("kernel_sup")
+    assert node.whereis("appmon_info") == watch.pid
+
+
 def test_it_ends_with_who_looks(shared_beam: Beam, node: Node) -> None:
     shell = shared_beam.shell()
     shell.eval("erpc:call(N, appmon_info, start_link2, [self(), self(), []])", N=node.name)

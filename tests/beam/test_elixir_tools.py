@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from erlang_bridge import Atom, Node
+from erlang_bridge import Atom, Node, OwnProcess
 from erlang_bridge.testing.elixir import Elixir, ElixirRelease
 from erlang_bridge.testing.terminal import Terminal
 from tests.fix_node import NodeFactory
@@ -149,6 +149,33 @@ def test_its_home_page(counting: Node, elixir: Elixir):
     assert banner.startswith(b"pyanoma ")
     assert version == b"None"
     assert environment == [(b"HOME", None)]
+
+
+def test_its_processes_by_name_whatever_these_are(counting: Node, elixir: Elixir):
+    def labelled(label: Any) -> Any:
+        def run(own: OwnProcess) -> None:
+            own.set_label(label)
+            own.receive()
+
+        return run
+
+    for label in ("text", b"octets", (Atom("a"), 1)):
+        counting.spawn(labelled(label))
+    source = f"""
+        ask = fn arguments -> :erpc.call(n, {INFO}, :processes_callback, arguments) end
+        {{all, _, state}} = ask.([nil, :name_or_initial_call, :asc, 1000, %{{self() => :nonsense}}])
+        {{by_pid, _, _}} = ask.([nil, :pid, :desc, 2, Map.new(state, fn {{pid, _}} -> {{pid, :nonsense}} end)])
+        [first, second] = Enum.map(by_pid, & &1[:pid])
+        refused = for bad <- [[5, :pid, :asc, 1, nil], [nil, 5, :asc, 1, nil], [nil, :pid, :asc, -1, nil]] do
+            try do ask.(bad) rescue error in ErlangError -> error.original |> elem(1) ; ArgumentError -> :badarg end
+        end
+        {{Enum.map(all, & &1[:name_or_initial_call]), first > second, refused}}
+    """
+    names, descending, refused = elixir.eval(source, n=counting.name)
+    assert {b"octets", b"text", b"{a,1}"} < set(names)
+    assert [name for name in names if name in (b"octets", b"text")] == [b"octets", b"text"]
+    assert descending is True
+    assert refused == [Atom("badarg")] * 3
 
 
 def test_its_processes_page(counting: Node, elixir: Elixir):

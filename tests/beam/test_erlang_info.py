@@ -140,7 +140,7 @@ def test_statistics_grow(ask: Ask, node: Node):
 
 
 def test_bytes_of_closed_connections_count(beam: Any, node: Node):
-    beam.eval("erpc:call(N, erlang, send, [nobody, B])", N=node.name, B=bytes(100_000))
+    beam.eval("erpc:call(N, erlang, send, [{nobody, N}, B])", N=node.name, B=bytes(100_000))
     beam.eval("erlang:disconnect_node(N)", N=node.name)
     assert until(lambda: not node.nodes("connected"))
     received, sent = node.statistics.bytes_in_out()
@@ -202,6 +202,7 @@ def test_exit_and_send(ask: Ask, node: Node):
     assert until(lambda: not node.is_alive(pid))
     assert reason_of(ask, "erlang", "exit", Atom("x"), Atom("kill")) is Atom("badarg")
     assert reason_of(ask, "erlang", "send", 5, 1) is Atom("badarg")
+    assert reason_of(ask, "erlang", "send", Atom("nobody"), 1) is Atom("badarg")
 
 
 def test_collecting_garbage_costs_little_however_often(shared_beam: Any, node: Node):

@@ -352,7 +352,8 @@ def test_events_that_are_none_do_no_harm(shared_beam: Beam, node: Node, remote_l
         """
         [{logger_proxy, N} ! M || M <- [junk, {log}, {log, error, "~p ~p", [1], #{}}, {log, error, #{label =>
             {proc_lib, crash}, report => junk}, junk}, {log, nonsense, <<255>>, []}, {log, error, [a | b], #{pid => x}},
-            {log, error, {no, report}, #{}}, {log, 1, 2, 3, 4, 5}]],
+            {log, error, {no, report}, #{}}, {log, 1, 2, 3, 4, 5}, {log, error, #{label => {gen_server, terminate}}, #{}},
+            {log, error, #{label => {supervisor, error}}, #{}}, {log, error, [1 bsl 70], #{}}]],
         {logger_proxy, N} ! {log, error, "the ~p", [last], #{}}
         """,
         N=node.name,

@@ -206,6 +206,16 @@ def test_samples_end_with_the_observer(shared_beam: Any, node: Node):
     assert until(lambda: not node.is_alive(pid))
 
 
+def test_samples_end_with_an_observer_that_is_not_linked(shared_beam: Any, node: Node):
+    source = """
+        Me = self(),
+        spawn(fun() -> Me ! spawn(N, observer_backend, fetch_stats, [self(), 20]), receive {stats, _, _, _, _} -> exit(gone) end end),
+        receive P -> P end
+    """
+    pid = shared_beam.eval(source, N=node.name)
+    assert until(lambda: not node.is_alive(pid))
+
+
 # -- the Processes tab -------------------------------------------------------------------------
 
 LIST = """
@@ -288,7 +298,10 @@ def test_the_old_list(shared_beam: Any, node: Node):
     assert set(named(memory)) == {"total", "processes", "ets", "atom", "code", "binary"}
 
 
-@pytest.mark.parametrize("call", ["fetch_stats, [x, 500]", "fetch_stats, [self(), soon]", "procs_info, [x]"])
+@pytest.mark.parametrize(
+    "call",
+    ["fetch_stats, [x, 500]", "fetch_stats, [self(), soon]", "fetch_stats, [self(), 1 bsl 32]", "procs_info, [x]"],
+)
 def test_nonsense_is_badarg(shared_beam: Any, node: Node, call: str):
     source = f"element(1, element(2, element(2, rpc:call(N, observer_backend, {call}))))"
     assert shared_beam.eval(source, N=node.name) is Atom("badarg")
@@ -341,7 +354,8 @@ def test_the_window_of_a_function(shared_beam: Any, node: Node):
 
 
 def test_the_windows_of_all_that_every_node_has(shared_beam: Any, node: Node):
-    sampler = shared_beam.eval("spawn(N, observer_backend, fetch_stats, [self(), 10000])", N=node.name)
+    shell = shared_beam.shell()
+    sampler = shell.eval("spawn(N, observer_backend, fetch_stats, [self(), 10000])", N=node.name)
     assert until(lambda: node.table.find(sampler).greenlet is not None)  # type: ignore[union-attr]
     for process in list(node.table.processes.values()):
         *_, stack, state = window(shared_beam, node, process.pid)
@@ -349,7 +363,7 @@ def test_the_windows_of_all_that_every_node_has(shared_beam: Any, node: Node):
         assert state != Atom("timeout")
     *_, stack, _ = window(shared_beam, node, sampler)
     assert stack[0][:2] == (Atom("erlang_bridge.runtime_tools.observer_backend"), Atom("fetch_stats"))
-    node.send(sampler, Atom("exit"))
+    shell.end()
 
 
 def test_the_window_of_a_server_that_is_busy(shared_beam: Any, node: Node):

@@ -107,6 +107,11 @@ def test_a_server_of_the_asker_can_be_asked(ask: Any, shared_beam: Beam) -> None
         "gen_server, call, [nobody, x, infinity]",
         "gen_server, stop, [nobody]",
         "supervisor, which_children, [nobody]",
+        "gen_server, call, [{global, nobody}, x]",
+        "gen_server, stop, [{via, global, nobody}]",
+        "gen_event, which_handlers, [nobody]",
+        "supervisor, count_children, [{global, nobody}]",
+        "sys, get_state, [{global, nobody}]",
     ],
 )
 def test_nobody_there_is_told_as_on_a_beam(shared_beam: Beam, node: Node, call: str) -> None:
@@ -116,6 +121,46 @@ def test_nobody_there_is_told_as_on_a_beam(shared_beam: Beam, node: Node, call: 
     assert ours is Atom("noproc") or ours[0] is Atom("noproc")
 
 
+@pytest.mark.parametrize("server", ["1.5", "[]", "#{}", "{a, b, c}", "{1, 2}", "{a, 1}"])
+@pytest.mark.parametrize(
+    "call", ["gen_server, call, [S, x]", "gen_server, cast, [S, x]", "supervisor, which_children, [S]"]
+)
+def test_what_is_no_server_is_told_as_on_a_beam(shared_beam: Beam, node: Node, call: str, server: str) -> None:
+    source = f"""
+        S = {server},
+        try erpc:call(N, {call})
+        catch exit:{{exception, {{{{Reason, _}}, Mfa}}}} -> {{exit, Reason, Mfa}};
+              error:{{exception, Reason, _}} -> {{error, Reason}}
+        end
+    """
+    ours = shared_beam.eval(source, N=node.name)
+    assert ours == shared_beam.eval(source, N=Atom(shared_beam.name))
+
+
+@pytest.mark.parametrize("timeout", ["-1", "1.5", "soon", "1 bsl 1100"])
+def test_what_is_no_time_out_is_told_as_on_a_beam(shared_beam: Beam, node: Node, timeout: str) -> None:
+    source = f"""
+        try erpc:call(N, gen_server, call, [rex, x, {timeout}])
+        catch exit:{{exception, {{{{Reason, _}}, {{gen_server, call, _}}}}}} -> Reason
+        end
+    """
+    assert shared_beam.eval(source, N=node.name) is shared_beam.eval(source, N=Atom(shared_beam.name))
+
+
+def test_no_time_out_for_sys(shared_beam: Beam, node: Node, counter: Pid) -> None:
+    kind, reason = failure(shared_beam, node, "sys, get_state, [counter, x]")
+    assert (kind, reason[:2]) == (ERROR, (Atom("exception"), Atom("function_clause")))
+
+
+def test_servers_with_global_names(ask: Any, node: Node, counter: Pid) -> None:
+    everywhere = (Atom("global"), Atom("everywhere"))
+    assert ask("gen_server", "cast", everywhere, Atom("x")) is OK
+    assert node.global_names.register_name("everywhere", counter)
+    assert ask("sys", "get_state", everywhere) == 5
+    assert ask("gen_server", "cast", everywhere, (Atom("add"), 1)) is OK
+    assert ask("gen_server", "call", (Atom("via"), *everywhere), Atom("read")) == 6
+
+
 def test_a_time_out(shared_beam: Beam, node: Node, counter: Pid) -> None:
     shared_beam.eval("gen_server:cast(P, x), ok", P=node.start(Counter, name="other"))
     shared_beam.begin("gen_server:call(P, {sleep, 1.0})", P=counter)
@@ -123,11 +168,6 @@ def test_a_time_out(shared_beam: Beam, node: Node, counter: Pid) -> None:
     assert (kind, reason[1][0]) == (Atom("exit"), Atom("timeout"))
     kind, reason = failure(shared_beam, node, "gen_server, call, [P, read, 100]", P=counter)
     assert (kind, reason[1][0]) == (Atom("exit"), Atom("timeout"))
-
-
-@pytest.mark.parametrize("call", ["sys, get_state, [counter, x]", "gen_server, call, [counter, read, -1]"])
-def test_badarg(shared_beam: Beam, node: Node, counter: Pid, call: str) -> None:
-    assert failure(shared_beam, node, call)[1][1] is Atom("badarg")
 
 
 def test_stop(ask: Any, shared_beam: Beam, node: Node, counter: Pid) -> None:

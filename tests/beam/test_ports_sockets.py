@@ -73,7 +73,7 @@ def test_where_we_listen(ask: Any, node: Node) -> None:
 
 def test_bytes_are_counted(ask: Any, shared_beam: Beam) -> None:
     before = port_named(ask("observer_backend", "get_port_list"), shared_beam.name)["input"]
-    ask("erlang", "is_process_alive", Pid(Atom("x" * 200), 1, 0, 1))
+    ask("erlang", "node", Pid(Atom("x" * 200), 1, 0, 1))
     assert port_named(ask("observer_backend", "get_port_list"), shared_beam.name)["input"] > before + 200
 
 

@@ -123,6 +123,17 @@ def test_what_has_no_term_is_shown(read: Any, node: Node) -> None:
     assert text.startswith(b"<object object")
 
 
+def test_a_table_that_cannot_be_measured_hides_nothing(ask: Any, node: Node) -> None:
+    def broken() -> int:
+        raise RuntimeError("closed")
+
+    node.tables.add(Table("broken", list, broken, broken))
+    listed = {dict(table)[Atom("name")]: dict(table) for table in ask("observer_backend", "get_table_list", ETS, SOME)}
+    assert (listed[Atom("broken")][Atom("size")], listed[Atom("broken")][Atom("memory")]) == (0, 0)
+    assert listed[Atom("registered_names")][Atom("size")] == len(node.table.names)
+    assert dict(ask("observer_backend", "sys_info"))[Atom("ets")] > 0
+
+
 def test_reading_ends_with_the_reader(shared_beam: Beam, node: Node) -> None:
     def endless() -> Any:
         number = 0
@@ -171,6 +182,8 @@ def test_ets(ask: Any, shared_beam: Beam, node: Node) -> None:
         "ets:next(registered_names, nonsense)",
         "ets:info(registered_names, nonsense)",
         "observer_backend:get_table_list(dets, [])",
+        "ets:info(17)",
+        "ets:whereis(<<1>>)",
         "observer_backend:get_table(x, registered_names, ets)",
     ],
 )

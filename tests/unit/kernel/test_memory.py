@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from types import ModuleType
 
+import pytest
+
 from erlang_bridge.kernel.memory import LIBC, MAPPED, PYMALLOC, Allocators, CodeSizes, module_size, resident_bytes
 
 SOURCE = """
@@ -77,3 +79,17 @@ def test_each_module_is_measured_once(monkeypatch):
     monkeypatch.setitem(sys.modules, "measured", module_of(""))
     *_, again = sizes.measure()
     assert again == total
+
+
+def test_a_class_that_cannot_be_asked_costs_the_rest_nothing(monkeypatch: pytest.MonkeyPatch):
+    class Silent(type):
+        def __getattribute__(cls, name: str) -> object:
+            if name == "__module__":
+                raise RuntimeError(name)
+            return super().__getattribute__(name)
+
+    odd = ModuleType("odd")
+    vars(odd)["Odd"] = Silent("Odd", (), {})
+    monkeypatch.setitem(sys.modules, "odd", odd)
+    *_, size = CodeSizes().measure()
+    assert size > module_size(sys.modules["json"]) > 0

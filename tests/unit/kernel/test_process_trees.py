@@ -8,7 +8,9 @@ import pytest
 
 from erlang_bridge import Atom, ChildSpec, DynamicSupervisor, Node, OwnProcess
 from erlang_bridge.kernel.applications import Application
-from erlang_bridge.kernel.process_trees import STEP, application_tree, finish, name_of
+from erlang_bridge.kernel.process_trees import STEP, _cross_links, application_tree, finish, name_of
+from erlang_bridge.otp.gen_server import start_server
+from erlang_bridge.otp.reports import MOST_ANCESTORS, ancestors
 from erlang_bridge.otp.supervisor import start_child
 from tests.servers import Idle
 
@@ -42,6 +44,30 @@ def test_a_large_tree_is_made_in_steps(node: Node) -> None:
     own = finish(application_tree(node, node.applications.own))
     assert own is not None
     assert set(own.pids()) == {node.whereis("application_controller")}
+
+
+def test_steps_are_small_whatever_the_number_of_links(node: Node) -> None:
+    """A root that is linked with one more shifts how often a link is looked at."""
+    root = node.start(DynamicSupervisor, name="large_sup")
+    for _ in range(2 * STEP):
+        start_child(node, root, ChildSpec("idle", (Idle,)))
+    node.applications.add(Application("large", "", "1.0", root))
+    steps = []
+    for _ in range(2):
+        tree = finish(application_tree(node, "large"))
+        assert tree is not None
+        steps.append(sum(1 for _ in _cross_links(node.table, tree)))
+        start_child(node, root, ChildSpec("idle", (Idle,)))
+    assert min(steps) >= 4
+
+
+def test_ancestors_of_a_long_chain(node: Node) -> None:
+    pids = [node.start(Idle)]
+    for _ in range(1500):
+        pids.append(start_server(node.table, Idle, None, lambda answer: None, parent=pids[-1]))
+    process = node.table.find(pids[-1])
+    assert process is not None
+    assert ancestors(process) == pids[-2 : -MOST_ANCESTORS - 2 : -1]
 
 
 def test_what_ends_meanwhile_does_no_harm(node: Node) -> None:
