@@ -97,6 +97,11 @@ class Reloader(GenServer):
             watched.refused.update(changed)
             watched.waiting = set(changed) if is_waiting else set()
             return False
+        except Exception:
+            # The watcher outlives whatever the code of a file does to a load.
+            log.exception("%s: not loaded", ", ".join(changed))
+            watched.refused.update(changed)
+            return False
         watched.loaded.update(changed)
         watched.waiting.clear()
         for result in results:

@@ -174,6 +174,7 @@ class Relinker:
             if not self._added:
                 self._rehash(holders)
                 return
+            holders = holders + [self._moves.get(old) for old in self._added]
 
     def _rehash(self, holders: list[Any] | None) -> None:
         """Have objects found again that are keys, and whose hash is another now.
@@ -335,8 +336,10 @@ class Relinker:
         if any(get(item) is not item for item in holder):
             made = tuple.__new__(type(holder), map(get, holder))
             for name, value in (own_dict(holder) or {}).items():
-                object.__setattr__(made, name, value)
+                object.__setattr__(made, name, get(value))
             self._made(holder, made)
+        elif type(holder).__flags__ & _HEAP_TYPE:
+            self._patch_attributes(holder)
 
     def _patch_set(self, holder: set[Any]) -> None:
         get = self._moves.get

@@ -321,7 +321,7 @@ def _no_default(unset: tuple[Any, Conversion]) -> Unconvertible:
 def refusal(
     change: Change, error: BaseException, process: Process | None, module: str | None = None
 ) -> ModuleNotLoaded:
-    """An error in a process's move as that of the load."""
+    """An error in a process's move as that of the load; one without a traceback is where the process is."""
     where = f" in {process.pid}" if process is not None else ""
     if process is not None and process.name is not None:
         where += f" ({process.name})"
@@ -330,6 +330,8 @@ def refusal(
         return ModuleNotLoaded(name, "code_change", f"{error}{where}", *_line(error.cls))
     paths = [generation.path for generation in change.new if generation.path is not None]
     path, line = place_of(error, paths[-1] if paths else "?")
+    if line is None and process is not None:
+        path, line = place_in(process) or (path, line)
     return ModuleNotLoaded(name, "code_change", f"{in_words(error)}{where}", path, line)
 
 
@@ -629,9 +631,9 @@ class Upgrade:
         except Unconvertible as error:
             raise refusal(change, error, self._holder(values)) from error
         del values
-        self._relink_states(spared)
+        unheld = self._relink_states(spared)
         relinker = Relinker(change.code, journal, spared | change.own(), self._keeps_its_bases)
-        relinker.everywhere()
+        relinker.everywhere([old for old in change.code.olds() if id(old) not in unheld])
         self._relink_data(relinker, spared)
         code_generations.bind_imported_names(
             change, list(sys.modules.values()), lambda module, name, value: _bind(journal, module, name, value)
@@ -650,18 +652,37 @@ class Upgrade:
                 system.late = Late()
             system.late.steps.append((change, version))
 
-    def _relink_states(self, spared: set[int]) -> None:
-        """Give servers their new states, which is most of what there is to be done; the rest is searched for."""
+    def _relink_states(self, spared: set[int]) -> set[int]:
+        """Give servers their new states, which is most of what there is to be done.
+
+        Returns:
+            The ids of old states that nobody else holds: the rest has to be searched for.
+        """
         moves, journal = self.change.code, self._journal
         set_state: Any = vars(GenServer)["_state"].__set__
+
+        def hand_over(server: Any, state: Any) -> int:
+            """How often the old state is referred to afterwards."""
+            journal.did(set_state, server, state)
+            set_state(server, moves.get(state))
+            return sys.getrefcount(state)
+
+        # How it is with a state that nobody else holds is found out with one.
+        server: Any = GenServer.__new__(GenServer)
+        state: Any = _Probe()
+        set_state(server, state)
+        moves.add(state, None)
+        alone = hand_over(server, state)
+        del moves.table[id(state)]
+        unheld = set()
         for process in processes():
             server = getattr(process, "instance", None)
             if not isinstance(server, GenServer) or id(server) in spared:
                 continue
             state = server._state
-            if moves.has(state):
-                journal.did(set_state, server, state)
-                set_state(server, moves.get(state))
+            if moves.has(state) and hand_over(server, state) <= alone:
+                unheld.add(id(state))
+        return unheld
 
     def _check_current(self) -> None:
         """Another node of this interpreter may have loaded the module meanwhile."""
@@ -735,6 +756,12 @@ class Upgrade:
             pending = data.patch_all(holders)
 
 
+class _Probe:
+    """In the place of a state."""
+
+    __slots__ = ()
+
+
 def _is_suspended(process: Process) -> bool:
     """By `sys`; not for a change of code."""
     system = getattr(getattr(process, "instance", None), "_sys", None)
@@ -751,11 +778,20 @@ def held() -> list[Process]:
     return found
 
 
+def place_in(process: Process) -> tuple[str, int] | None:
+    """File and line where a process is in code that can be loaded; None where it is in none."""
+    for frame in frames_of(process):
+        module = sys.modules.get(str(frame.f_globals.get("__name__")))
+        if module is not None and code_modules.is_project(module):
+            return frame.f_code.co_filename, frame.f_lineno
+    return None
+
+
 def still_held(process: Process) -> str:
     """Where a server is that is held, in words."""
-    frame = next(frames_of(process), None)
+    place = place_in(process)
     name = f" ({process.name})" if process.name is not None else ""
-    where = f", {frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else ""
+    where = f", {place[0]}:{place[1]}" if place is not None else ""
     return f"{process.pid}{name} is still in the code_change of another load{where}"
 
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+import gevent
 import pytest
 
 from erlang_bridge import Node
@@ -79,3 +80,39 @@ def test_old_code_is_waited_for(node: Node, project: Project, caplog: pytest.Log
     node.send(pid, "end")
     assert until(lambda: project.get("loops", "value") == 3)
     assert caplog.text.count("not_purged") == 1
+
+
+@pytest.mark.parametrize("source", ["raise SystemExit(1)\n", "x = " + "-" * 200_000 + "1\n"])
+def test_the_watcher_outlives_what_a_file_does(
+    node: Node, project: Project, caplog: pytest.LogCaptureFixture, source: str
+) -> None:
+    project.module("odd", "value = 1\n")
+    watcher = node.start(reloader.Reloader)
+    project.write("odd", source)
+    assert until(lambda: "odd.py:1: " in caplog.text)
+    project.write("odd", "value = 2\n")
+    assert until(lambda: project.get("odd", "value") == 2)
+    assert node.table.find(watcher) is not None
+
+
+def test_files_as_editors_write_them(node: Node, project: Project) -> None:
+    project.module("edited", "value = 0\n")
+    node.start(reloader.Reloader)
+    path = Path(project.path("edited"))
+    for value in range(1, 13):
+        text = f"value = {value}\nlast = value\n"
+        match value % 3:
+            case 0:  # renamed over it
+                beside = path.with_suffix(".swp")
+                beside.write_text(text)
+                beside.replace(path)
+            case 1:  # half of it first
+                path.write_text(text[:14])
+                gevent.sleep(0.01)
+                path.write_text(text)
+            case 2:  # away first
+                path.unlink()
+                gevent.sleep(0.01)
+                path.write_text(text)
+        gevent.sleep(0.03)
+    assert until(lambda: project.get("edited", "last") == 12)
