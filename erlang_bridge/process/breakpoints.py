@@ -147,7 +147,9 @@ class _Trap:
         self, process: Process, returning: list[tuple[Watch, Target, bool, bool]], kind: str, value: Any
     ) -> None:
         for watch, target, returns, exceptions in returning:
-            if watch.mask & CALL and (exceptions or (returns and kind == "return_from")):
+            # It may have ended since the call began.
+            is_watched = watch.session.watches.get(process.pid.id) is watch and watch.mask & CALL
+            if is_watched and (exceptions or (returns and kind == "return_from")):
                 module, name, arity = target.mfa
                 mfa = (Atom(module[-255:]), Atom(name[-255:]), arity)
                 self._tracing.tell(watch, TraceEvent(kind, process.pid, (mfa, value)))

@@ -180,8 +180,12 @@ class Session:
         self.send: Matcher | None = None
         self.receive: Matcher | None = None
         self.new: tuple[frozenset[str], Tracer] | None = None
-        self.has_failed = False
-        """Whether it has been logged that a specification of it could not look at something."""
+        self._has_failed = False
+
+    def fails_first(self) -> bool:
+        """True once: what fails with one event does so with each."""
+        is_first, self._has_failed = not self._has_failed, True
+        return is_first
 
     @property
     def is_active(self) -> bool:
@@ -214,6 +218,8 @@ class Tracing:
         """True while an event is being told: what that calls is none of the process's own doing."""
         self._watches: dict[int, list[Watch]] = {}
         self._serving: set[Pid] = set()
+        self.workers: dict[int, Worker] = {}
+        """Those in whose turn it is told when the process runs."""
         self._fresh: deque[tuple[Process, Process]] = deque()
         table.tracing = self
 
@@ -309,6 +315,8 @@ class Tracing:
             plain = _PLAIN.get(type(watch.process))
             if plain is not None:
                 watch.process.__class__ = plain
+            if number in self.workers:
+                self.workers.pop(number).__class__ = Worker
 
     def watches_of(self, process: Process) -> list[Watch]:
         return self._watches.get(process.pid.id, [])
@@ -326,7 +334,8 @@ class Tracing:
         try:
             watch.tracer.put(event, watch.flags)
         except Exception:  # a conversion of the user's own, in a message that is told
-            self._report(watch.session, f"an event of {event.pid} could not be told to its tracer")
+            if watch.session.fails_first():
+                log.exception("an event of %s could not be told to its tracer; said once", event.pid)
         finally:
             self.is_telling = was_telling
 
@@ -361,14 +370,9 @@ class Tracing:
         try:
             return matcher(arguments, process)
         except Exception:  # what the user's own values do when they are compared
-            self._report(session, f"a match specification could not look at an event of {process.pid}")
+            if session.fails_first():
+                log.exception("a match specification could not look at an event of %s; said once", process.pid)
             return None
-
-    def _report(self, session: Session, what: str) -> None:
-        """Log what is handled now, once in a session: it will be so with each event."""
-        if not session.has_failed:
-            session.has_failed = True
-            log.exception("%s; what else fails in this trace is not logged", what)
 
     def _exists(self, destination: Any) -> bool:
         table = self.table
@@ -542,10 +546,12 @@ def _traced_turn(process: Any, worker: Worker, run_turn: Callable[[Any, Worker],
     tracing.scheduled_in(process)
     # For all of the turn, since whoever will wake it keeps its `switch` before it blocks.
     worker.__class__ = TracingWorker
+    tracing.workers[process.pid.id] = worker
     try:
         return run_turn(process, worker)
     finally:
         worker.__class__ = Worker
+        tracing.workers.pop(process.pid.id, None)
         tracing.scheduled_out(process)
 
 

@@ -9,7 +9,7 @@ Source: OTP, ERTS User's Guide, "Match Specifications in Erlang".
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from erlang_bridge.terms import Atom, BitString, ImproperList, Map, Pid, Port, R
 from erlang_bridge.terms.order import compare, exactly_equal
 
 BADARG: Final = Atom("badarg")
+_EXIT: Final = Atom("EXIT")
 ANYTHING: Final = Atom("_")
 ALL: Final = Atom("$_")
 VARIABLES: Final = Atom("$$")
@@ -105,7 +106,7 @@ def _measure(spec: Any) -> None:
         if isinstance(term, (list, tuple)):
             parts = term
         elif isinstance(term, (dict, Map)):
-            parts = [part for pair in (term.items() if isinstance(term, dict) else term.pairs()) for part in pair]
+            parts = [part for pair in _pairs(term) for part in pair]
         elif isinstance(term, ImproperList):
             parts = [*term.elements, term.tail]
         left -= 1 + len(parts)
@@ -141,7 +142,36 @@ def _matches(pattern: Any, value: Any, scope: _Scope) -> bool:
             and len(value) == len(pattern)
             and all(_matches(one, other, scope) for one, other in zip(pattern, value, strict=True))
         )
+    if isinstance(pattern, ImproperList):
+        return _matches_beginning(pattern, value, scope)
+    if isinstance(pattern, (dict, Map)):
+        return isinstance(value, (dict, Map)) and all(
+            any(_same(key, other) and _matches(part, found, scope) for other, found in _pairs(value))
+            for key, part in _pairs(pattern)
+        )
     return _same(pattern, value)
+
+
+def _matches_beginning(pattern: ImproperList, value: Any, scope: _Scope) -> bool:
+    """``[First | Rest]``."""
+    count = len(pattern.elements)
+    if isinstance(value, ImproperList):
+        elements: Any = value.elements
+        rest = ImproperList(elements[count:], value.tail) if len(elements) > count else value.tail
+    elif isinstance(value, list):
+        elements, rest = value, value[count:]
+    else:
+        return False
+    return (
+        len(elements) >= count
+        and all(_matches(one, other, scope) for one, other in zip(pattern.elements, elements, strict=False))
+        and _matches(pattern.tail, rest, scope)
+    )
+
+
+def _pairs(value: Any) -> Iterable[tuple[Any, Any]]:
+    pairs: Iterable[tuple[Any, Any]] = value.pairs() if isinstance(value, Map) else value.items()
+    return pairs
 
 
 def _same(left: Any, right: Any) -> bool:
@@ -156,7 +186,7 @@ def _same(left: Any, right: Any) -> bool:
 
 
 class _Failed(Exception):
-    """A guard could not be evaluated, which is no match; in a body the action has no effect."""
+    """A guard could not be evaluated, which is no match; in a body the value is ``'EXIT'``."""
 
 
 _FAILURES: Final = (_Failed, TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
@@ -180,7 +210,7 @@ def _act(action: Any, scope: _Scope) -> None:
             try:
                 value = _value(expression, scope)
             except _FAILURES:
-                return
+                value = _EXIT
             scope.tell = value is not False
             scope.extra = () if value is True or value is False else (value,)
         case (Atom("silent"), expression):

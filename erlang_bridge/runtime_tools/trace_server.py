@@ -52,6 +52,8 @@ _RELAYED: Final = 1000
 """How many trace messages wait in a relay."""
 _FIRST_PORT: Final = 1 << 32
 """Numbers of trace ports; what else has a port term here has smaller ones."""
+_MOST_PORTS: Final = 100
+"""Trace ports at a time: each is a socket, and the node needs some for others."""
 
 
 class TraceServer:
@@ -328,7 +330,9 @@ class TraceServer:
                         pass
                     case _:
                         number = -1
-                if number >= 0:
+                if len(self.ports) >= _MOST_PORTS:
+                    what = f"{self.node.name} has {_MOST_PORTS} trace ports open, and opens no more"
+                elif number >= 0:
                     try:
                         return self.open_port(call.caller.node, number, limit)
                     except OSError as error:
@@ -386,12 +390,12 @@ def checked_flags(flags: Any) -> frozenset[str]:
     return frozenset(names - INERT)
 
 
-def _address_of(node: Any, peer: Atom) -> str | None:
-    """The address that the connection with `peer` has at its side."""
+def _address_of(node: Any, peer: Atom) -> str:
+    """The address that the connection with `peer` has at its side; without one it can only be this machine's."""
     channel = node.connections.peek(peer)
     sock = channel.socket if channel is not None else None
     if sock is None:
-        return None
+        return "127.0.0.1"
     address: str = sock.getpeername()[0]
     return address
 

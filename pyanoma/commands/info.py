@@ -14,7 +14,7 @@ from erlang_bridge.terms.text import format_term
 from pyanoma.client import connected
 from pyanoma.commands.options import cookie_option, json_option, node_argument, timeout_option
 from pyanoma.inspection.details import Details, read_details
-from pyanoma.inspection.processes import Reader, answered_within, identifiers, pid_text
+from pyanoma.inspection.processes import Reader, answered_within, identifiers, on_screen, pid_text
 from pyanoma.output import print_json, wide_console
 
 SHOWN_MESSAGES: Final = 20
@@ -22,6 +22,8 @@ SHOWN_FRAMES: Final = 5
 SHOWN_LINKS: Final = 20
 MOST_CHARACTERS: Final = 20_000
 """Of one term."""
+MOST_LAID_OUT: Final = 200_000
+"""Characters of a term up to which it is worth the time to lay it out."""
 _COUNTED: Final = {"messages": "messages handled"}
 _LINE_LENGTH: Final = 110
 _LABEL_WIDTH: Final = 18
@@ -58,9 +60,9 @@ def info(
 
 def _print(screen: Console, details: Details, node: str, frames: int | None) -> None:
     line = details.line
-    screen.print(Text.assemble((line.title, "bold"), f" {pid_text(line.pid, node)} on {node}"))
+    screen.print(Text.assemble((on_screen(line.title), "bold"), f" {pid_text(line.pid, node)} on {node}"))
     for label, value in _facts(details, node):
-        screen.print(Text.assemble((f"  {label:<{_LABEL_WIDTH}}", "dim"), value))
+        screen.print(Text.assemble((f"  {label:<{_LABEL_WIDTH}}", "dim"), on_screen(value)))
     _print_state(screen, details, node)
     _print_messages(screen, details, node)
     if details.dictionary:
@@ -71,7 +73,9 @@ def _print(screen: Console, details: Details, node: str, frames: int | None) -> 
     shown = details.stack[:frames]
     _heading(screen, "Stack", "innermost first")
     for function, file, number in shown:
-        screen.print(Text.assemble(f"  {function}", (f"  {file}:{number}" if file else "", "blue")))
+        screen.print(
+            Text.assemble(f"  {on_screen(function)}", (f"  {on_screen(file)}:{number}" if file else "", "blue"))
+        )
     if len(details.stack) > len(shown):
         screen.print(Text(f"  {len(details.stack) - len(shown)} more (--stack)", "dim"))
 
@@ -109,16 +113,24 @@ def _print_state(screen: Console, details: Details, node: str) -> None:
         return
     _heading(screen, "State", " ".join(word for word in (state.module, state.system) if word))
     if state.header:
-        screen.print(Text(f"  {state.header}", "dim"))
-    for label, value in state.data:
-        text = _own_pids(TermText().print(value, line_length=_LINE_LENGTH), node)
-        if len(text) > MOST_CHARACTERS:
-            text = f"{text[:MOST_CHARACTERS]}... ({len(text):,} characters)"
+        screen.print(Text(f"  {on_screen(state.header)}", "dim"))
+    for told, value in state.data:
+        label = on_screen(told)
+        text = _own_pids(_laid_out(value), node)
         if "\n" in text or len(text) + len(label) > _LINE_LENGTH:
             screen.print(Text(f"  {label}"))
             screen.print(Text(_indented(text, 4)))
         else:
             screen.print(Text(f"  {label:<{_LABEL_WIDTH}}{text}"))
+
+
+def _laid_out(value: Any) -> str:
+    """A term with line ends where it is long; the beginning of one that is too long to be read."""
+    flat = format_term(value, most=MOST_LAID_OUT)
+    if len(flat) > MOST_LAID_OUT:
+        return f"{flat[:MOST_CHARACTERS]}... (more than {MOST_LAID_OUT:,} characters)"
+    text = TermText().print(value, line_length=_LINE_LENGTH)
+    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}... ({len(text):,} characters)"
 
 
 def _print_messages(screen: Console, details: Details, node: str) -> None:
@@ -139,7 +151,7 @@ def _own_pids(text: str, node: str) -> str:
 
 
 def _heading(screen: Console, text: str, about: str) -> None:
-    screen.print(Text.assemble((text, "bold magenta"), (f"  {about}", "dim")))
+    screen.print(Text.assemble((text, "bold magenta"), (f"  {on_screen(about)}", "dim")))
 
 
 def _indented(text: str, by: int = 2) -> str:

@@ -9,7 +9,7 @@ import click
 from pyanoma.client import connected
 from pyanoma.commands.options import cookie_option, json_option, node_argument, timeout_option
 from pyanoma.inspection.listing import AGE, ORDERS, list_processes
-from pyanoma.inspection.processes import ProcessLine, Reader, answered_within, pid_text
+from pyanoma.inspection.processes import ProcessLine, Reader, answered_within, on_screen, pid_text
 from pyanoma.output import console, print_json, table
 
 COLUMNS: Final = (
@@ -95,4 +95,4 @@ def _counter(line: ProcessLine, key: str) -> str:
 
 def _plain(text: str) -> str:
     """Text as it is: what is in brackets is no markup."""
-    return text.replace("[", r"\[")
+    return on_screen(text).replace("[", r"\[")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -80,6 +82,8 @@ def trace(
 
     Exits with 1 where there is no such process, or FILE cannot be written.
     """
+    if html_file is not None:
+        _check(html_file)
     with connected(node, cookie, timeout_s) as client:
         reader = Reader(client, node, timeout_s)
         with answered_within(timeout_s, f"the processes of {node}"):
@@ -92,10 +96,7 @@ def trace(
             interrupted.cancel()
         names = running.names
     if html_file is not None:
-        try:
-            html_file.write_text(page(sequence, names, node), encoding="utf-8")
-        except OSError as error:
-            raise click.ClickException(f"--html: cannot write {html_file}: {error.strerror}") from None
+        _write(html_file, page(sequence, names, node))
     if as_json:
         print_json(sequence_as_json(sequence, names, node))
         return
@@ -109,3 +110,25 @@ def trace(
         click.echo(said)
     else:
         click.echo(f"{html_file}: {said}")
+
+
+def _check(file: Path) -> None:
+    """Whether it can be written: before the trace, which would be lost."""
+    is_new = not file.exists()
+    with _written(file), file.open("a"):
+        pass
+    if is_new:
+        file.unlink()
+
+
+def _write(file: Path, text: str) -> None:
+    with _written(file):
+        file.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def _written(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise click.ClickException(f"--html: cannot write {file}: {error.strerror}") from None

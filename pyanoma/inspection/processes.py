@@ -47,6 +47,9 @@ _BEHAVIOURS: Final = {
     "application_master": "application",
 }
 """Module in which a process of that behaviour waits, to the kind it is."""
+_MOST_LABEL: Final = 80
+_OBEYED: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""Control characters, line ends, and what turns the direction of the text that follows."""
 _SAYS_NOTHING: Final = ("erlang:apply/2", "proc_lib:init_p/3", "proc_lib:init_p/5")
 _PID_TEXT: Final = re.compile(r"#?(?:PID)?<(?:(?P<node>[^<>]+?@[^<>]+?)|\d+)\.(?P<id>\d+)\.(?P<serial>\d+)>")
 
@@ -93,6 +96,11 @@ def pid_text(pid: Pid, node: str | Atom) -> str:
     return f"<0.{pid.id}.{pid.serial}>" if own else str(pid)
 
 
+def on_screen(text: str) -> str:
+    """Text that is no term, and comes from the node, as it may stand in a terminal: nothing in it is obeyed there."""
+    return _OBEYED.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 def mfa_text(term: Any) -> str:
     """``module:function/arity``."""
     match term:
@@ -111,8 +119,9 @@ def label_text(label: Any) -> str:
     if label is _UNDEFINED:
         return ""
     if isinstance(label, bytes):
-        return label.decode(errors="replace")
-    text = format_term(label, most=80)
+        text = label[: 4 * _MOST_LABEL].decode(errors="replace")
+        return text if len(text) <= _MOST_LABEL else f"{text[:_MOST_LABEL]}..."
+    text = format_term(label, most=_MOST_LABEL)
     return text[1:-1] if isinstance(label, list) and text.startswith('"') else text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final, Protocol
 
+from pyanoma.inspection.processes import on_screen
 from pyanoma.inspection.sequences import CALL, CAST, MESSAGE, REPLY, SIGNAL, Event, Message, Sequence, Who
 
 MOST_SHOWN: Final = 160
@@ -28,13 +29,13 @@ def lines_of(sequence: Sequence, names: Named) -> Iterator[str]:
     if not sequence.entries:
         return
     began = sequence.entries[0].at_s
-    titles = {who: _cut(names.title(who), _MOST_NAME) for who in sequence.everybody()}
+    titles = {who: _cut(on_screen(names.title(who)), _MOST_NAME) for who in sequence.everybody()}
     width = max(map(len, titles.values()))
     for entry in sequence.entries:
         at = f"{entry.at_s - began:9.4f}"
         if isinstance(entry, Event):
             what = f"starts: {entry.text}" if entry.kind == "start" else f"ends: {entry.text}"
-            yield f"{at}  {titles[entry.who]:>{width}}  {_cut(what, MOST_SHOWN)}"
+            yield f"{at}  {titles[entry.who]:>{width}}  {_cut(on_screen(what), MOST_SHOWN)}"
             continue
         left, right = entry.sender, entry.receiver
         if entry.kind == REPLY:

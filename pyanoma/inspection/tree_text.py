@@ -9,7 +9,7 @@ from rich.text import Text
 from rich.tree import Tree as Branch
 
 from erlang_bridge import Pid
-from pyanoma.inspection.processes import ProcessLine, pid_text
+from pyanoma.inspection.processes import ProcessLine, on_screen, pid_text
 from pyanoma.inspection.trees import Tree, Trees
 
 AT_REST: Final = "waiting"
@@ -20,11 +20,11 @@ _KIND_STYLES: Final = {"supervisor": "magenta", "process": "dim", "application":
 
 def drawn(trees: Trees, tree: Tree) -> Branch:
     """One application as a tree of `rich`."""
-    heading = Text(tree.name, "bold")
+    heading = Text(on_screen(tree.name), "bold")
     if tree.version:
-        heading.append(f" {tree.version}", "dim")
+        heading.append(f" {on_screen(tree.version)}", "dim")
     if tree.description and tree.description != tree.name:
-        heading.append(f"  {tree.description}", "dim")
+        heading.append(f"  {on_screen(tree.description)}", "dim")
     top = Branch(heading, guide_style="dim")
     branches: dict[Pid | None, Branch] = {None: top}
     links = _by_process(tree)
@@ -44,16 +44,16 @@ def _label(trees: Trees, tree: Tree, pid: Pid, links: Iterable[str]) -> Text:
         text.append(where)
         text.append(" ended" if pid.node.name == trees.node else f" on {pid.node.name}", "dim")
         return text
-    text.append(line.title, "bold" if line.name else "")
+    text.append(on_screen(line.title), "bold" if line.name else "")
     text.append(f" {where}")
-    text.append(f" {kind_text(line)}", _KIND_STYLES.get(line.kind, "cyan"))
+    text.append(f" {on_screen(kind_text(line))}", _KIND_STYLES.get(line.kind, "cyan"))
     if line.status != AT_REST:
         text.append(f" {line.status}", "red" if line.status == "suspended" else "green")
     if line.messages:
         text.append(f" {count_text(line.messages, 'message')}", "bold yellow")
     linked = list(links)
     for shown in linked[:MOST_LINKS]:
-        text.append(f" ~ {shown}", "blue")
+        text.append(f" ~ {on_screen(shown)}", "blue")
     if len(linked) > MOST_LINKS:
         text.append(f" ~ {len(linked) - MOST_LINKS} more", "blue")
     return text

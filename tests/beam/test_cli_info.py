@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from erlang_bridge import ConfigError, Node
 from erlang_bridge.testing.beams import Beam
+from pyanoma.inspection.details import read_details
+from pyanoma.inspection.processes import NotFound, Reader
 from tests.command_line import Command
 from tests.python_nodes import PythonNode
 
@@ -143,29 +146,45 @@ def test_where_an_engine_is(pyanoma: Command, shared_beam: Beam, start: Any, tmp
         {ok, P} = erpc:call('thinker@127.0.0.1', pyanoma, start_link, [thinker, 1]), unlink(P),
         gen_server:cast(P, think)
     """)
-    facts = pyanoma("info", "thinker@127.0.0.1", "thinker", "--json").json()
+    facts = pyanoma("info", "thinker@127.0.0.1", "thinker", "--json", "--no-state").json()
     places = [(frame["function"], Path(frame["file"]).name, frame["line"]) for frame in facts["stack"]]
     assert ("mine:ponder/0", "mine.py", 4) in places
     assert ("mine:Thinker.handle_cast/2", "mine.py", 7) in places
-    assert re.search(
-        r"^  mine:ponder/0  .*mine\.py:4$", pyanoma("info", "thinker@127.0.0.1", "thinker").out, re.MULTILINE
-    )
+
+
+def test_no_such_process(pyanoma: Command, shared_beam: Beam):
+    for process, code, says in (
+        ("<0.99999.0>", 1, "no process <0.99999.0> is alive on "),
+        ("<0.1>", 2, "PROCESS: expected a pid such as '<0.12.0>', or a registered name"),
+    ):
+        done = pyanoma("info", shared_beam.name, process)
+        assert done.code == code
+        assert says in done.error_line
 
 
 @pytest.mark.parametrize(
-    ("process", "code", "says"),
+    ("process", "error", "says"),
     [
-        ("nobody", 1, "no process is registered as 'nobody' on "),
-        ("<0.99999.0>", 1, "no process <0.99999.0> is alive on "),
-        ("<other@host.1.0>", 2, "PROCESS: expected a process of "),
-        ("<0.1>", 2, "PROCESS: expected a pid such as '<0.12.0>', or a registered name"),
-        ("", 2, "PROCESS: expected a pid"),
+        ("nobody", NotFound, "no process is registered as 'nobody' on "),
+        ("<0.99999.0>", NotFound, "no process <0.99999.0> is alive on "),
+        ("<other@host.1.0>", ConfigError, "PROCESS: expected a process of "),
+        ("<0.1>", ConfigError, "PROCESS: expected a pid such as"),
+        ("", ConfigError, "PROCESS: expected a pid"),
+        ("x" * 256, ConfigError, "PROCESS: expected a pid"),
+        ("Zürich ☃", NotFound, "no process is registered as 'Zürich ☃' on "),
     ],
 )
-def test_no_such_process(pyanoma: Command, shared_beam: Beam, process: str, code: int, says: str):
-    done = pyanoma("info", shared_beam.name, process)
-    assert done.code == code
-    assert says in done.error_line
+def test_what_names_no_process(node: Node, shared_beam: Beam, process: str, error: type[Exception], says: str):
+    with pytest.raises(error) as caught:
+        read_details(Reader(node, shared_beam.name, 5), process)
+    assert says in str(caught.value)
+
+
+def test_a_name_beyond_latin_1(node: Node, shared_beam: Beam):
+    shared_beam.eval("register('Zürich ☃', spawn(fun() -> receive stop -> ok end end))")
+    details = read_details(Reader(node, shared_beam.name, 5), "Zürich ☃")
+    shared_beam.eval("'Zürich ☃' ! stop")
+    assert details.line.title == "Zürich ☃"
 
 
 def test_no_such_process_of_a_python_node(pyanoma: Command, python: PythonNode):

@@ -124,26 +124,9 @@ def test_nothing_stays_on_the_node(pyanoma: Command, node: Node, environment: di
     assert not node.trace.tracing.sessions
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("--for", "x"), "such as 5s, 500ms or 2m"),
-        (("--for", "2h"), "such as 5s, 500ms or 2m"),
-        (("--max", "0"), "--max"),
-    ],
-)
-def test_wrong_options(pyanoma: Command, arguments: tuple[str, ...], words: str):
-    done = pyanoma("trace", "nobody@127.0.0.1", *arguments)
-    assert done.code == 2
-    assert words in done.err
-
-
 def test_what_cannot_be(pyanoma: Command, python: PythonNode):
     done = pyanoma("trace", python.name, "nobody")
     assert (done.code, done.error_line) == (
         1,
         f"pyanoma trace: no process is registered as 'nobody' on {python.name}",
     )
-    done = pyanoma("trace", python.name, "ticker", "--for", "10ms", "--html", "no/such/folder.html")
-    assert done.code == 1
-    assert "cannot write no/such/folder.html" in done.error_line

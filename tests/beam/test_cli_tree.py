@@ -9,8 +9,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from erlang_bridge import Pid
+from erlang_bridge import Node, Pid
 from erlang_bridge.testing.beams import Beam
+from pyanoma.inspection.listing import list_processes
+from pyanoma.inspection.processes import Reader
 from tests.browser import look_at
 from tests.command_line import Command
 from tests.python_nodes import PythonNode
@@ -242,8 +244,7 @@ def test_tree_of_a_frozen_node(pyanoma: Command, beam: Beam):
 # -- ps ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("order", ["memory", "messages", "reductions"])
-def test_ps_sorted(pyanoma: Command, shared_beam: Beam, order: str):
+def test_ps_sorted(pyanoma: Command, node: Node, shared_beam: Beam):
     shared_beam.eval("""
         register(full, spawn(fun() -> receive stop -> ok end end)),
         [full ! {message, lists:seq(1, 100)} || _ <- lists:seq(1, 5000)],
@@ -251,12 +252,16 @@ def test_ps_sorted(pyanoma: Command, shared_beam: Beam, order: str):
             lists:foreach(fun(N) -> lists:sum(lists:seq(1, N)) end, lists:seq(1, 6000)), receive stop -> ok end
         end))
     """, timeout_s=20)  # fmt: skip
-    lines = pyanoma("ps", shared_beam.name, "--sort", order, "--limit", "5", "--json").json()
+    reader = Reader(node, shared_beam.name, 5)
+    found = {order: list_processes(reader, order, 5)[0] for order in ("memory", "messages", "reductions")}
+    by_messages = pyanoma("ps", shared_beam.name, "--sort", "messages", "--limit", "5", "--json").json()
     shared_beam.eval("[exit(whereis(N), kill) || N <- [full, busy]]")
-    values = [line[order] for line in lines]
-    assert len(values) == 5
-    assert values == sorted(values, reverse=True)
-    assert lines[0]["name"] == ("busy" if order == "reductions" else "full")
+    for order, lines in found.items():
+        values = [getattr(line, order) for line in lines]
+        assert len(values) == 5
+        assert values == sorted(values, reverse=True)
+        assert lines[0].name == ("busy" if order == "reductions" else "full")
+    assert (len(by_messages), by_messages[0]["name"], by_messages[0]["messages"]) == (5, "full", 5000)
 
 
 def test_ps_by_name(pyanoma: Command, shared_beam: Beam):

@@ -257,6 +257,21 @@ def test_a_tracer_that_is_killed_leaves_nothing(beam_factory: Callable[..., Beam
     assert node.call("ticker", Atom("count")) == 0
 
 
+def test_tracers_of_everything_do_not_tell_of_each_other(shared_beam: Beam, node: Node, ticker: Pid):
+    tracers = [Tracer(shared_beam.shell(), node) for _ in range(2)]
+    for tracer in tracers:
+        tracer.trace(Atom("all"), "send", "receive", "procs")
+    node.cast("ticker", Atom("increment"))
+    relays = {tracer.relay for tracer in tracers}
+    for tracer in tracers:
+        events = tracer.events()
+        assert (TRACE, ticker, Atom("receive"), (Atom("$gen_cast"), Atom("increment"))) in events
+        assert not relays & {event[1] for event in events}
+        tracer.stop()
+        tracer.shell.end()
+    assert until(lambda: is_untraced(node))
+
+
 def test_a_relay_that_is_called_ends_with_who_it_is_for(shared_beam: Beam, node: Node):
     source = """
         Parent = spawn(fun() -> receive {started, R} -> Shell ! {relay, R} end, receive stop -> ok end end),
@@ -454,6 +469,25 @@ def test_running_and_waiting(open_port: OpenPort, node: Node):
     for _, (_, pid, kind, *_rest) in frames:
         inside[pid] = inside.get(pid, 0) + (1 if kind.name == "in" else -1)
         assert inside[pid] in (0, 1)
+
+
+def test_trace_ports_are_bounded_and_end_with_their_node(
+    beam_factory: Callable[..., Beam], node: Node, compile_erlang: Callable[[str], bytes]
+):
+    beam = beam_factory()
+    beam.load_module(compile_erlang(PORT_FUN))
+    source = """
+        process_flag(trap_exit, true),
+        Rs = [spawn_link(N, dbg, do_relay, [self(), {port, port_fun:make(10, 0)}]) || _ <- lists:seq(1, 120)],
+        [receive {started, P} -> P end || _ <- Rs],
+        {Rs, [receive {'EXIT', _, Reason} -> Reason end || _ <- lists:seq(1, 20)]}
+    """
+    relays, refused = beam.eval(source, N=node.name, timeout_s=20)
+    assert refused == [Atom("normal")] * 20
+    assert sum(map(node.is_alive, relays)) == 100
+    assert until(lambda: "has 100 trace ports open, and opens no more" in beam.log_text())
+    beam.kill()
+    assert until(lambda: not any(map(node.is_alive, relays)))
 
 
 def test_a_port_number_that_is_taken(beam: Beam, node: Node, compile_erlang: Callable[[str], bytes]):

@@ -202,6 +202,22 @@ def test_a_body_that_waits_for_mail(tracing: Tracing, session: Session, recorder
     assert [kind for kind, *_ in recorder.of(process.pid)][:4] == ["in", "out", "receive", "in"]
 
 
+def test_a_trace_that_ends_while_a_process_is_in_its_turn(
+    tracing: Tracing, session: Session, recorder: Recorder, table: ProcessTable
+):
+    own = OwnProcess()
+    process = own._process = table.add_body(own.receive)
+    watch(tracing, session, process, recorder, "running")
+    assert until(lambda: len(recorder.events) == 2)
+    (worker,) = tracing.workers.values()
+    tracing.end_session(session)
+    assert type(worker) is Worker
+    assert not tracing.workers
+    table.send(None, process.pid, "mail")
+    assert until(lambda: not process.alive)
+    assert len(recorder.events) == 2
+
+
 def test_who_comes_later(tracing: Tracing, session: Session, recorder: Recorder, table: ProcessTable):
     session.new = (frozenset({"procs"}), recorder)
     tracing.refresh()
@@ -250,6 +266,18 @@ def test_a_tracer_is_not_traced(tracing: Tracing, session: Session, recorder: Re
     recorder.own = start(table)
     assert not watch(tracing, session, recorder.own, recorder, "send")
     assert type(recorder.own) is BehaviourProcess
+
+
+def test_what_serves_a_tracer_is_watched_by_no_session(
+    tracing: Tracing, session: Session, recorder: Recorder, table: ProcessTable
+):
+    serving = start(table)
+    watch(tracing, session, serving, recorder, "receive")
+    tracing.serve(serving)
+    assert type(serving) is BehaviourProcess
+    assert not watch(tracing, session, serving, recorder, "receive")
+    tracing.serve_no_more(serving)
+    assert watch(tracing, session, serving, recorder, "receive")
 
 
 def test_two_sessions_do_not_meet(tracing: Tracing, session: Session, recorder: Recorder, table: ProcessTable):

@@ -164,6 +164,16 @@ def test_as_text(node: Node):
     assert list(lines_of(Sequence(), Names())) == []
 
 
+def test_names_are_not_obeyed_by_the_terminal(node: Node):
+    class Hostile(Names):
+        def title(self, who: Who) -> str:
+            return "\x1b[2J\n"
+
+    node.sends(ANN, BOB, Atom("hi"))
+    (line,) = lines_of(node.sequencer.sequence, Hostile())
+    assert line.split()[1:] == [r"\x1b[2J\n", "──▷", r"\x1b[2J\n", "message", "hi"]
+
+
 def test_as_json():
     document = as_json(many(8), Names(), "n@h")
     assert [process["name"] for process in document["processes"]] == ["ann", "bob", "cat"]

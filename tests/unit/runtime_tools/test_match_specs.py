@@ -110,7 +110,44 @@ def test_what_has_no_term_matches_nothing_but_everything():
 
 def test_a_specification_is_bounded():
     deep: Any = 1
-    for _ in range(600):
+    for _ in range(5000):
         deep = (Atom("not"), deep)
-    with pytest.raises(ErlangError, match="too large"):
-        compile_match_spec([(Atom("_"), [deep], [])])
+    clauses = parse_term("[{['_'],[],[]}]") * 3000
+    message = [(Atom("_"), [], [(Atom("message"), (Atom("const"), list(range(3000))))])]
+    large = ([([1] * 3000, [], [])], clauses, message)
+    nested = ([(Atom("_"), [deep], [])], [([deep], [], [])], [(Atom("_"), [], [(Atom("const"), deep)])])
+    for spec in (*large, *nested):
+        with pytest.raises(ErlangError) as caught:
+            compile_match_spec(spec)
+        assert caught.value.reason[1].endswith(b"too large" if spec in large else b"nested too deeply")
+    assert compile_match_spec(parse_term("[{['_'],[],[]}]") * 100)([1], PROCESS) == EVERYTHING
+
+
+@pytest.mark.parametrize(
+    ("action", "extra"),
+    [("{silent,{hd,[]}}", ()), ("{message,{'+','$1',1.5}}", ("EXIT",)), ("{message,{hd,'$1'}}", ("EXIT",))],
+)
+def test_an_action_that_cannot_be_done(action: str, extra: tuple[str, ...]):
+    matcher = compile_match_spec(parse_term(f"[{{['$1'],[],[{action}]}}]"))
+    assert matcher([10**400], PROCESS) == Outcome(extra=tuple(map(Atom, extra)))
+
+
+@pytest.mark.parametrize(
+    ("head", "argument", "found"),
+    [
+        ("['$1'|'$2']", "[1,2,3]", "{1,[2,3]}"),
+        ("['$1'|'$2']", "[1]", "{1,[]}"),
+        ("['$1'|'$2']", "[1|2]", "{1,2}"),
+        ("['$1'|'$2']", "[1,2|3]", "{1,[2|3]}"),
+        ("['$1',2|'$2']", "[1,2]", "{1,[]}"),
+        ("['$1'|'$2']", "[]", None),
+        ("['$1',2|'$2']", "[1]", None),
+        ("['$1'|'$2']", "{1,2}", None),
+        ("#{a => '$1', b => {'$2'}}", "#{b => {2}, a => 1, c => 3}", "{1,2}"),
+        ("#{a => '$1', b => '$2'}", "#{a => 1}", None),
+        ("#{a => '$1', b => '$2'}", "[1,2]", None),
+    ],
+)
+def test_the_beginning_of_a_list_and_some_of_a_map(head: str, argument: str, found: str | None):
+    outcome = match(f"[{{[{head}],[],[{{message,{{{{'$1','$2'}}}}}}]}}]", f"[{argument}]")
+    assert outcome == (None if found is None else Outcome(extra=(parse_term(found),)))

@@ -12,6 +12,7 @@ import pytest
 from engines.ticker.server import Ticker
 from erlang_bridge import Atom, ErlangExit, GenServer, Node, NoReply, OwnProcess, Reply, Stop
 from erlang_bridge.process import ProcessTable
+from erlang_bridge.process.breakpoints import code_of
 from erlang_bridge.process.tracing import TraceEvent
 from erlang_bridge.runtime_tools.trace_targets import find_target, loaded_modules, targets_of
 from erlang_bridge.runtime_tools.trace_terms import trace_message
@@ -138,6 +139,85 @@ def test_a_trace_ends_with_the_process_that_started_it(node: Node):
     node.spawn(starter)
     assert until(lambda: traces and not traces[0].is_running)
     assert type(node.table) is ProcessTable
+
+
+def test_a_trace_ends_with_its_own_process(node: Node):
+    def leave(event: TraceEvent) -> None:
+        raise gevent.GreenletExit
+
+    killed = node.trace.start("ticker", ["receive", "call"], calls=[HANDLE_CALL])
+    left = node.trace.start("ticker", ["receive"], leave)
+    node.exit(killed._process.pid, Atom("kill"))
+    node.cast("ticker", INCREMENT)
+    assert until(lambda: not killed.is_running and not left.is_running)
+    assert not node.trace.breakpoints.functions
+    killed.stop()
+
+
+def test_traces_of_everything_do_not_tell_of_each_other(node: Node, caplog: pytest.LogCaptureFixture):
+    told: list[list[Any]] = [[], []]
+    earlier = node.trace.start("all", ["send", "receive", "procs"])
+
+    def handler(number: int) -> Any:
+        def handle(event: TraceEvent) -> None:
+            told[number].append(event)
+            node.table.send(node.table.current(), Atom("nobody"), number)
+
+        return handle
+
+    flags = ["send", "receive", "procs", "running", "set_on_link"]
+    traces = [node.trace.start("all", flags, handler(number)) for number in (0, 1)]
+    gevent.sleep(0.05)
+    for events in told:
+        events.clear()
+    node.cast("ticker", INCREMENT)
+    gevent.sleep(0.05)
+    own = {trace._process.pid for trace in (earlier, *traces)}
+    for events in told:
+        assert ("receive", (Atom("$gen_cast"), INCREMENT)) in [(event.kind, event.details[0]) for event in events]
+        assert not own & {event.pid for event in events}
+        assert len(events) < 20
+    for trace in (earlier, *traces):
+        trace.stop()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_two_nodes_of_one_interpreter_trace_the_same_function(node: Node, order: tuple[int, int]):
+    function = Ticker.handle_call
+    before = function.__code__
+    with Node("other@127.0.0.1", cookie="c", listen=False) as other:
+        other.start(Ticker, 0, name="ticker")
+        nodes = (node, other)
+        traces = [one.trace.start("ticker", ["call"], calls=[HANDLE_CALL]) for one in nodes]
+        for count in (1, 2):
+            for one in nodes:
+                one.call("ticker", COUNT)
+            assert code_of(function) is before
+            if count == 1:
+                traces[order[0]].stop()
+        traces[order[1]].stop()
+        assert until(lambda: [len(traces[number].events) for number in order] == [1, 2])
+    assert function.__code__ is before
+    assert "__wrapped__" not in vars(function)
+
+
+def test_what_fails_with_each_event_is_logged_once(node: Node, caplog: pytest.LogCaptureFixture):
+    class Odd:
+        def __eq__(self, other: object) -> bool:
+            raise RuntimeError("not to be compared")
+
+        __hash__ = None  # type: ignore[assignment]
+
+    def look(arguments: list[Any], process: Any) -> Any:
+        return Odd() == arguments[2]
+
+    with node.trace.session("ticker", ["receive"]) as trace:
+        trace._session.receive = look
+        for _ in range(5):
+            node.cast("ticker", INCREMENT)
+        node.call("ticker", COUNT)
+    assert caplog.text.count("could not look at an event") == 1
 
 
 def test_a_node_that_stops_traces_no_more():
