@@ -106,6 +106,9 @@ def test_command_line(
         "ps": "...ticker...",
         "tree": "...pyanoma_engines...ticker...",
         "info": "...counter => 0...",
+        "trace": "...on py@127.0.0.1...",
+        "shell": "TickerState(counter=0)",
+        "reload": "counter...",
         "push": "...pyanoma_sup...beam@127.0.0.1...",
         "doctor": "...epmd...",
     }
