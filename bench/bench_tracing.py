@@ -63,13 +63,19 @@ def traced_before() -> Bench:
     return bench
 
 
-def all_traced() -> Bench:
-    """Messages and calls of everybody are told."""
+def with_session() -> tuple[Bench, Tracing, Session]:
+    """A session in which nothing is traced so far."""
     bench = Bench()
     tracing = Tracing(bench.table)
     Breakpoints(tracing, find)
     session = Session("bench")
     tracing.add_session(session)
+    return bench, tracing, session
+
+
+def all_traced() -> Bench:
+    """Messages and calls of everybody are told."""
+    bench, tracing, session = with_session()
     session.calls[HANDLE_CALL] = lambda arguments, process: EVERYTHING
     flags = frozenset({"send", "receive", "call"})
     session.new = (flags, Nothing())
@@ -80,11 +86,7 @@ def all_traced() -> Bench:
 
 def other_traced() -> Bench:
     """One process is traced that has nothing to do with those that are measured."""
-    bench = Bench()
-    tracing = Tracing(bench.table)
-    Breakpoints(tracing, find)
-    session = Session("bench")
-    tracing.add_session(session)
+    bench, tracing, session = with_session()
     other = bench.table.find(wait_started(bench.table, Server, 0)[1])
     assert other is not None
     tracing.watch(session, other, frozenset({"send", "receive"}), Nothing())

@@ -400,7 +400,8 @@ def _utf8(text: str) -> bytes:
 
 
 def _name(module: Any) -> str:
-    return module.name  # type: ignore[no-any-return]
+    name: str = module.name
+    return name
 
 
 def _pairs(functions: Sequence[tuple[str, int]]) -> list[tuple[Atom, int]]:

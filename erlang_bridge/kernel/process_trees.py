@@ -11,7 +11,7 @@ often and return their result.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -73,23 +73,19 @@ class ProcessTree:
             waiting.extend(reversed(self.children.get(pid, ())))
 
 
-def finish(work: Work[T]) -> T:
-    """Do work at once."""
+def finish(work: Work[T], between: Callable[[], None] = lambda: None) -> T:
+    """Do work, at once unless something is to be done `between` two steps of it."""
     while True:
         try:
             next(work)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]  # what the generator returns
+        between()
 
 
 def finish_in_turns(work: Work[T]) -> T:
     """Do work; others have their turn between two steps. For processes, not for the hub."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]  # what the generator returns
-        give_way()
+    return finish(work, give_way)
 
 
 def application_tree(node: Any, name: str) -> Work[ProcessTree | None]:

@@ -11,7 +11,7 @@ import gevent
 import greenlet
 
 from erlang_bridge.terms import Atom, Pid, Reference
-from erlang_bridge.terms.text import format_term
+from erlang_bridge.terms.text import format_term, pid_text
 
 MOST_ITEMS: Final = 200
 """Of a container with more, so many are shown."""
@@ -32,11 +32,6 @@ class _More:
 
     def __repr__(self) -> str:
         return f"... {self._count:,} more"
-
-
-def pid_text(pid: Pid, node: Atom | None) -> str:
-    """``<0.12.0>`` for a process of `node`; others with the name of theirs."""
-    return f"<0.{pid.id}.{pid.serial}>" if pid.node is node else f"<{pid.node.name}.{pid.id}.{pid.serial}>"
 
 
 class _Printer(pprint.PrettyPrinter):

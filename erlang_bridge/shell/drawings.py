@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from erlang_bridge.kernel.give_way import give_way
 from erlang_bridge.kernel.process_info import current_function, memory, process_info, started_with
-from erlang_bridge.kernel.process_trees import ProcessTree, Work, application_tree
+from erlang_bridge.kernel.process_trees import application_tree, finish_in_turns
 from erlang_bridge.otp.supervisor import Supervisor
 from erlang_bridge.process import BehaviourProcess, Process
 from erlang_bridge.process.process import LINKED
-from erlang_bridge.shell.display import pid_text
 from erlang_bridge.terms import Atom, Pid
-from erlang_bridge.terms.text import format_term
+from erlang_bridge.terms.text import format_term, pid_text
 
 MOST_LINES: Final = 500
 _LONGEST: Final = 60
@@ -92,22 +90,12 @@ def application_trees(node: Any, name: str | None = None) -> str:
         raise LookupError(f"no application {name} on {node.name}; there are {known}")
     drawn = []
     for application in applications:
-        tree = _finish(application_tree(node, application.name))
+        tree = finish_in_turns(application_tree(node, application.name))
         if tree is not None:
             lines = [f"{application.name} {application.version}  {application.description}"]
             lines += _branches(node, tree.root, tree.children)
             drawn.append("\n".join(lines))
     return "\n\n".join(drawn)
-
-
-def _finish(work: Work[ProcessTree | None]) -> ProcessTree | None:
-    while True:
-        try:
-            next(work)
-        except StopIteration as done:
-            tree: ProcessTree | None = done.value
-            return tree
-        give_way()
 
 
 def _branches(node: Any, root: Pid, children: dict[Pid, list[Pid]]) -> Iterator[str]:

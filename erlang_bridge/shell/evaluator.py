@@ -20,6 +20,7 @@ from erlang_bridge.shell.preemption import user_code
 from erlang_bridge.shell.statements import SHOW
 from erlang_bridge.shell.streams import LOCAL, Terminal, redirection
 from erlang_bridge.terms import Pid
+from erlang_bridge.terms.text import pid_text
 
 RUN: Final = object()
 """First element of a message to the evaluator, with the code to run. No other node, and no user, can send it."""
@@ -114,7 +115,7 @@ def start_evaluator(context: Context, server: Process) -> BodyProcess:
 
     process = table.add_body(body, parent=server.pid, group_leader=context.terminal.leader)
     process.initial_call = (__name__, "evaluator", 1)
-    process.label = f"runs what is typed in the shell {display.pid_text(server.pid, table.node_name)}"
+    process.label = f"runs what is typed in the shell {pid_text(server.pid, table.node_name)}"
     table.link(server, process.pid)
     context.terminal.writer = process
     redirection.assign(process, context.terminal)

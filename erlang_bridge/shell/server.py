@@ -23,7 +23,7 @@ from erlang_bridge.shell.helpers import install_helpers
 from erlang_bridge.shell.statements import Statements
 from erlang_bridge.shell.streams import INTERRUPTED, Terminal, redirection
 from erlang_bridge.terms import Atom, Pid
-from erlang_bridge.terms.text import format_term
+from erlang_bridge.terms.text import format_term, pid_text
 
 log = logging.getLogger("erlang_bridge.shell")
 
@@ -157,7 +157,7 @@ class Shell:
         match message:
             case (Atom("EXIT"), pid, reason) if evaluator is not None and pid == evaluator.pid:
                 self._evaluator = None
-                ended = display.pid_text(pid, self.node.name)
+                ended = pid_text(pid, self.node.name)
                 why = format_term(reason, most=500)
                 self._write(f"*** the process {ended} of this shell has ended: {why}; the names are kept\n")
                 return True

@@ -59,6 +59,12 @@ def format_term(term: Any, *, strings: bool = True, most: int | None = None) -> 
     return "".join(pieces)
 
 
+def pid_text(pid: Pid, node: Atom | str | None) -> str:
+    """A pid as the shell of `node` writes it: ``<0.12.0>`` for one of its own; others with the name of theirs."""
+    own = node is not None and pid.node.name == str(node)
+    return f"<0.{pid.id}.{pid.serial}>" if own else str(pid)
+
+
 def _pieces(term: Any, strings: bool, most: int | None) -> Iterator[str]:
     stack: list[Iterator[Any]] = [iter((term,))]
     while stack:

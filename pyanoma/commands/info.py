@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.text import Text
 
 from erlang_bridge.kernel.io_pretty import TermText
-from erlang_bridge.terms.text import format_term
+from erlang_bridge.terms.text import format_term, pid_text
 from pyanoma.client import connected
 from pyanoma.commands.options import cookie_option, json_option, node_argument, timeout_option
 from pyanoma.inspection.details import Details, read_details
-from pyanoma.inspection.processes import Reader, answered_within, identifiers, on_screen, pid_text
+from pyanoma.inspection.processes import Reader, answered_within, identifiers, on_screen
 from pyanoma.output import print_json, wide_console
 
 SHOWN_MESSAGES: Final = 20

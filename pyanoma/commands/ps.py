@@ -6,10 +6,11 @@ from typing import Any, Final
 
 import click
 
+from erlang_bridge.terms.text import pid_text
 from pyanoma.client import connected
 from pyanoma.commands.options import cookie_option, json_option, node_argument, timeout_option
 from pyanoma.inspection.listing import AGE, ORDERS, list_processes
-from pyanoma.inspection.processes import ProcessLine, Reader, answered_within, on_screen, pid_text
+from pyanoma.inspection.processes import ProcessLine, Reader, answered_within, on_screen
 from pyanoma.output import console, print_json, table
 
 COLUMNS: Final = (

@@ -14,7 +14,7 @@ from gevent.pool import Pool
 
 from erlang_bridge import Atom, BridgeError, CallTimeout, ConfigError, ErlangError, Node, OwnProcess, Pid
 from erlang_bridge.terms import Map
-from erlang_bridge.terms.text import format_term
+from erlang_bridge.terms.text import format_term, pid_text
 
 Result = TypeVar("Result")
 
@@ -88,12 +88,6 @@ class ProcessLine:
             return self.current_function if self.initial_call in _SAYS_NOTHING else self.initial_call
         module, _, function = self.initial_call.partition(":")
         return function.partition("/")[0] if module == "supervisor" else module
-
-
-def pid_text(pid: Pid, node: str | Atom) -> str:
-    """As the shell of `node` writes it: ``<0.12.0>`` for one of its own; others with the name of theirs."""
-    own = pid.node is (node if type(node) is Atom else Atom(str(node)))
-    return f"<0.{pid.id}.{pid.serial}>" if own else str(pid)
 
 
 def on_screen(text: str) -> str:

@@ -10,7 +10,8 @@ from time import monotonic
 from typing import Any, Final
 
 from erlang_bridge import Atom, BridgeError, CallTimeout, ErlangError, ErlangExit, OwnProcess, Pid
-from pyanoma.inspection.processes import ProcessLine, Reader, pid_text
+from erlang_bridge.terms.text import pid_text
+from pyanoma.inspection.processes import ProcessLine, Reader
 from pyanoma.inspection.sequences import Event, Sequence, Sequencer, Who
 
 FLAGS: Final = ("send", "receive", "procs", "set_on_spawn", "timestamp")

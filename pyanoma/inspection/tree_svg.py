@@ -16,7 +16,8 @@ from typing import Final
 from unicodedata import east_asian_width
 
 from erlang_bridge import Pid
-from pyanoma.inspection.processes import ProcessLine, pid_text
+from erlang_bridge.terms.text import pid_text
+from pyanoma.inspection.processes import ProcessLine
 from pyanoma.inspection.tree_text import AT_REST, count_text
 from pyanoma.inspection.trees import APPMON, Tree, Trees
 

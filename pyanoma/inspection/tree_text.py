@@ -9,7 +9,8 @@ from rich.text import Text
 from rich.tree import Tree as Branch
 
 from erlang_bridge import Pid
-from pyanoma.inspection.processes import ProcessLine, on_screen, pid_text
+from erlang_bridge.terms.text import pid_text
+from pyanoma.inspection.processes import ProcessLine, on_screen
 from pyanoma.inspection.trees import Tree, Trees
 
 AT_REST: Final = "waiting"

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from erlang_bridge import Atom, BridgeError, ErlangError, ErlangExit, OwnProcess, Pid
-from pyanoma.inspection.processes import ProcessLine, Reader, pid_text
+from erlang_bridge.terms.text import pid_text
+from pyanoma.inspection.processes import ProcessLine, Reader
 
 APPMON: Final = "appmon_info"
 SUPERVISORS: Final = "supervisors"

@@ -17,16 +17,6 @@ UNDEFINED = Atom("undefined")
 
 
 @pytest.fixture
-def ask(shared_beam: Beam, node: Node) -> Any:
-    def call(module: str, function: str, *arguments: Any) -> Any:
-        return shared_beam.eval(
-            "erpc:call(N, M, F, A)", N=node.name, M=Atom(module), F=Atom(function), A=list(arguments)
-        )
-
-    return call
-
-
-@pytest.fixture
 def counter(node: Node) -> Pid:
     return node.start(Counter, 5, name="counter")
 

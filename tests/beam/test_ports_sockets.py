@@ -13,16 +13,6 @@ from erlang_bridge.testing.beams import Beam
 UNDEFINED = Atom("undefined")
 
 
-@pytest.fixture
-def ask(shared_beam: Beam, node: Node) -> Any:
-    def call(module: str, function: str, *arguments: Any) -> Any:
-        return shared_beam.eval(
-            "erpc:call(N, M, F, A)", N=node.name, M=Atom(module), F=Atom(function), A=list(arguments)
-        )
-
-    return call
-
-
 def words(text: str) -> list[int]:
     return [ord(character) for character in text]
 

@@ -19,16 +19,6 @@ ALL = [(Atom("sys_hidden"), False), (Atom("unread_hidden"), False)]
 SOME = [(Atom("sys_hidden"), True), (Atom("unread_hidden"), True)]
 
 
-@pytest.fixture
-def ask(shared_beam: Beam, node: Node) -> Any:
-    def call(module: str, function: str, *arguments: Any) -> Any:
-        return shared_beam.eval(
-            "erpc:call(N, M, F, A)", N=node.name, M=Atom(module), F=Atom(function), A=list(arguments)
-        )
-
-    return call
-
-
 READ = """
     (fun() ->
         P = erpc:call(N, observer_backend, get_table, [self(), T, ets]),

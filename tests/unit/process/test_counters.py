@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import gevent
-import pytest
 
 from erlang_bridge.otp import gen
 from erlang_bridge.otp.gen_server import GenServer, wait_started
 from erlang_bridge.otp.own import OwnProcess
 from erlang_bridge.otp.results import Reply
-from erlang_bridge.process import GuestProcess, Process, ProcessTable
+from erlang_bridge.process import Process, ProcessTable
 from erlang_bridge.terms import Atom
 from tests.waiting import until
-
-
-@pytest.fixture
-def table() -> Iterator[ProcessTable]:
-    table = ProcessTable(Atom("alone@memory"), 7, lambda node, control, payload, connect: False)
-    yield table
-    table.close(Atom("shutdown"))
-
-
-@pytest.fixture
-def me(table: ProcessTable) -> GuestProcess:
-    return table.add_guest()
 
 
 def work(seconds):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import gevent
 import pytest
 
@@ -12,7 +10,7 @@ from erlang_bridge.otp import gen
 from erlang_bridge.otp.gen_server import GenServer, wait_started
 from erlang_bridge.otp.own import OwnProcess
 from erlang_bridge.otp.results import NoReply, Reply
-from erlang_bridge.process import GuestProcess, Process, ProcessTable
+from erlang_bridge.process import Process, ProcessTable
 from erlang_bridge.process.process import DEAD, IDLE
 from erlang_bridge.terms import Atom, Pid
 from tests.waiting import until
@@ -24,19 +22,6 @@ KILL = Atom("kill")
 DOWN = Atom("DOWN")
 EXIT = Atom("EXIT")
 PROCESS = Atom("process")
-
-
-@pytest.fixture
-def table() -> Iterator[ProcessTable]:
-    table = ProcessTable(Atom("alone@memory"), 7, lambda node, control, payload, connect: False)
-    yield table
-    table.close(Atom("shutdown"))
-
-
-@pytest.fixture
-def me(table: ProcessTable) -> GuestProcess:
-    """The test itself, as a process."""
-    return table.add_guest()
 
 
 class Server(GenServer):

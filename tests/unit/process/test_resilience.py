@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import time
 import weakref
-from collections.abc import Iterator
 from contextvars import ContextVar
 
 import gevent
@@ -16,7 +15,7 @@ from erlang_bridge.otp import gen
 from erlang_bridge.otp.gen_server import GenServer, wait_started
 from erlang_bridge.otp.own import OwnProcess
 from erlang_bridge.otp.results import NoReply, Reply
-from erlang_bridge.process import GuestProcess, Process, ProcessTable
+from erlang_bridge.process import Process, ProcessTable
 from erlang_bridge.terms import Atom, Pid
 from tests.waiting import until
 
@@ -25,19 +24,6 @@ KILL = Atom("kill")
 NORMAL = Atom("normal")
 SHUTDOWN = Atom("shutdown")
 VARIABLE: ContextVar = ContextVar("VARIABLE", default=None)
-
-
-@pytest.fixture
-def table() -> Iterator[ProcessTable]:
-    table = ProcessTable(Atom("alone@memory"), 7, lambda node, control, payload, connect: False)
-    yield table
-    table.close(SHUTDOWN)
-
-
-@pytest.fixture
-def me(table: ProcessTable) -> GuestProcess:
-    """The test itself, as a process."""
-    return table.add_guest()
 
 
 class Shy:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import gevent
@@ -57,13 +56,6 @@ class Recorder:
 
 
 @pytest.fixture
-def table() -> Iterator[ProcessTable]:
-    table = ProcessTable(Atom("alone@memory"), 7, lambda node, control, payload, connect: False)
-    yield table
-    table.close(Atom("shutdown"))
-
-
-@pytest.fixture
 def tracing(table: ProcessTable) -> Tracing:
     return Tracing(table)
 
@@ -78,11 +70,6 @@ def session(tracing: Tracing) -> Session:
 @pytest.fixture
 def recorder() -> Recorder:
     return Recorder()
-
-
-@pytest.fixture
-def me(table: ProcessTable) -> GuestProcess:
-    return table.add_guest()
 
 
 def start(table: ProcessTable, **options: Any) -> Process:

@@ -9,10 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from erlang_bridge import Atom, Map, Pid
+from erlang_bridge.terms.text import pid_text
 from pyanoma.commands.info import _print
 from pyanoma.commands.trace import _check, trace
 from pyanoma.inspection.details import Details, State
-from pyanoma.inspection.processes import counters_of, kind_of, label_text, line_of, mfa_text, on_screen, pid_text
+from pyanoma.inspection.processes import counters_of, kind_of, label_text, line_of, mfa_text, on_screen
 from pyanoma.inspection.tree_text import drawn
 from pyanoma.inspection.trees import APPMON, Tree, Trees, _appmon_tree, _grow
 from pyanoma.output import wide_console
