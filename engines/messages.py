@@ -9,7 +9,7 @@ The envelope on the wire::
                      A sender who is not known is nil.
     Mailbox          an integer, or nil; 0 is the default one
     Engine, Message  atoms: the engine's type and the message's, such as ticker and count_request
-    Fields           a map, field name (atom) to value
+    Fields           a map, field name (atom) to value, as `wire` has them
     Reference        any reference; a reply carries that of its request
 
 Pure: no processes, no clock.
@@ -20,17 +20,16 @@ of replies; the layout above and `Reference` are ours.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
+from engines.wire import Field, fields_from_term, fields_of, fields_to_term, tag_of
 from erlang_bridge.errors import BridgeError
+from erlang_bridge.etf.conversions import Conversion, Mismatch
 from erlang_bridge.terms import Atom, Pid, Reference
 
 ANOMA_ENGINE_MSG: Final = Atom("anoma_engine_msg")
 DEFAULT_MAILBOX: Final = 0
-
-_WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 class MalformedEnvelope(BridgeError):
@@ -53,8 +52,16 @@ class EngineID:
     def is_local(self) -> bool:
         return self.node is None
 
+    def at(self, node: str) -> EngineID:
+        """The same address as seen from anywhere: with `node` where it says none."""
+        return self if self.node is not None else EngineID(node, self.name)
+
     def __str__(self) -> str:
         return self.name if self.node is None else f"{self.name} at {self.node}"
+
+    @classmethod
+    def wire_conversion(cls) -> Conversion:
+        return Conversion(_engine_id_from, _encode_address, lambda value: isinstance(value, EngineID))
 
 
 Address = EngineID | Pid
@@ -62,7 +69,7 @@ Address = EngineID | Pid
 
 
 class Message:
-    """Base of messages: frozen dataclasses, one for each type, whose fields are terms."""
+    """Base of messages: frozen dataclasses, one for each type; `wire` says what their annotations mean as terms."""
 
     __slots__ = ()
 
@@ -72,7 +79,12 @@ class Message:
     @classmethod
     def tag(cls) -> str:
         """The second part of its term: the class's name as an atom is written, ``count_request`` of `CountRequest`."""
-        return _WORD.sub("_", cls.__name__).lower()
+        return tag_of(cls)
+
+    @classmethod
+    def fields(cls) -> tuple[Field, ...]:
+        """Its fields, with what each becomes as a term."""
+        return fields_of(cls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +162,7 @@ def encode_message(message: Message) -> tuple[Atom, Atom, dict[Atom, Any]]:
         >>> encode_message(CountReply(2))
         (Atom('ticker'), Atom('count_reply'), {Atom('counter'): 2})
     """
-    values = {Atom(field.name): getattr(message, field.name) for field in fields(message)}  # type: ignore[arg-type]  # every message is a dataclass
-    return Atom(message.engine), Atom(message.tag()), values
+    return Atom(message.engine), Atom(message.tag()), fields_to_term(message)
 
 
 def decode_message(body: Any, known: tuple[type[Message], ...]) -> Message:
@@ -167,12 +178,21 @@ def decode_message(body: Any, known: tuple[type[Message], ...]) -> Message:
             raise MalformedEnvelope("expected {Engine, Message, Fields} with two atoms and a map as message")
     for message in known:
         if message.engine == engine and message.tag() == tag:
-            names = {field.name for field in fields(message)}  # type: ignore[arg-type]  # every message is a dataclass
-            given = {key.name if isinstance(key, Atom) else repr(key): value for key, value in values.items()}
-            if given.keys() != names:
-                raise MalformedEnvelope(f"expected the fields {sorted(names)} of {tag}, got {sorted(given)}")
-            return message(**given)
+            return read_fields(message, values)
     raise MalformedEnvelope(f"no such message: {engine} {tag}")
+
+
+def read_fields(message: type[Message], values: Any) -> Message:
+    """A message of the class `message`, of the map of its fields.
+
+    Raises:
+        MalformedEnvelope: they are not its fields, or one of them is not what it should be.
+    """
+    try:
+        read: Message = fields_from_term(message, values)
+    except Mismatch as mismatch:
+        raise MalformedEnvelope(str(mismatch)) from None
+    return read
 
 
 def _encode_address(address: Address | None) -> Any:
@@ -190,6 +210,16 @@ def _decode_address(term: Any) -> Address:
         case (node, name):
             return EngineID(_text(node), _text(name))
     raise MalformedEnvelope("expected {Node, Name} or a pid as address")
+
+
+def _engine_id_from(term: Any) -> EngineID:
+    try:
+        address = _decode_address(term)
+    except MalformedEnvelope as error:
+        raise Mismatch(f"should be {{Node, Name}}: {error}") from None
+    if isinstance(address, Pid):
+        raise Mismatch("should be {Node, Name}, got a pid")
+    return address
 
 
 def _text(term: Any) -> str:

@@ -35,7 +35,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from engines import BUILT_IN
+from engines import built_in
 from erlang_bridge import ConfigError, GenServer, NetOptions
 from erlang_bridge.epmd.node_names import parse_node_name
 from pyanoma.log_setup import LEVELS
@@ -259,7 +259,7 @@ def load_engines(engines: Mapping[str, str]) -> dict[str, type[GenServer]]:
     Raises:
         ConfigError: there is no such module or class, or it is no server.
     """
-    return {**BUILT_IN, **{name: _load_engine(name, place) for name, place in engines.items()}}
+    return {**built_in(), **{name: _load_engine(name, place) for name, place in engines.items()}}
 
 
 def _load_engine(name: str, place: str) -> type[GenServer]:

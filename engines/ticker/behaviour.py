@@ -1,6 +1,6 @@
 """What the Ticker does: counts increments, and tells how many.
 
-Pure: a function of state and message to effects.
+Pure: a function of environment and message to effects.
 
 Source: nspec v0.2.0, "Ticker behaviour": guards First[increment, countReply].
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from engines.effects import Effects
-from engines.guards import EngineBehaviour, First, GuardOutput, Seq, Turn
+from engines.guards import NO_SETTINGS, EngineBehaviour, First, Turn, on
 from engines.ticker.messages import MESSAGES, CountReply, CountRequest, Increment
 from erlang_bridge.terms import Atom, Map
 
@@ -47,16 +47,6 @@ def initial_state(args: Any) -> TickerState:
     raise ValueError(f"expected an integer, nil, or a map, perhaps with an integer counter, got {args!r}")
 
 
-def increment_guard(turn: Turn[TickerState]) -> GuardOutput[TickerState] | None:
-    """Holds for `Increment`."""
-    return GuardOutput(Seq(increment)) if isinstance(turn.message, Increment) else None
-
-
-def count_reply_guard(turn: Turn[TickerState]) -> GuardOutput[TickerState] | None:
-    """Holds for `CountRequest`."""
-    return GuardOutput(Seq(count_reply)) if isinstance(turn.message, CountRequest) else None
-
-
 def increment(turn: Turn[TickerState], _args: None) -> Effects[TickerState]:
     """Raise the counter by one."""
     return Effects(replace(turn.state, counter=turn.state.counter + 1))
@@ -67,6 +57,11 @@ def count_reply(turn: Turn[TickerState], _args: None) -> Effects[TickerState]:
     return Effects(turn.state, replies=(CountReply(turn.state.counter),))
 
 
+def start(args: Any) -> tuple[None, TickerState]:
+    """No settings, and the first state; see `initial_state`."""
+    return NO_SETTINGS, initial_state(args)
+
+
 BEHAVIOUR: Final[EngineBehaviour[TickerState]] = EngineBehaviour(
-    "ticker", MESSAGES, initial_state, First(increment_guard, count_reply_guard)
+    "ticker", MESSAGES, start, First(on(Increment, increment), on(CountRequest, count_reply))
 )

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from engines import BUILT_IN
+from engines import built_in
 from erlang_bridge import Atom, ErlangExit, Node
 
 
 @pytest.fixture
 def ticking(node_factory: Any) -> Node:
-    node: Node = node_factory(engines=BUILT_IN)
-    node.start(BUILT_IN["ticker"], name="ticker")
+    node: Node = node_factory(engines=built_in())
+    node.start(built_in()["ticker"], name="ticker")
     return node
 
 

@@ -75,7 +75,7 @@ def elapsed(turn: Turn[Any], args: Any) -> Effects[Any]:
 
 
 class Recorder(Engine):
-    engine = EngineBehaviour("recorder", (Do, Done), list, First(do_guard, elapsed_guard))
+    engine = EngineBehaviour("recorder", (Do, Done), lambda args: (None, list(args)), First(do_guard, elapsed_guard))
     dialect = Dialect(
         lambda request: Do(request) if request is not Atom("unknown") else None,
         lambda request: Do(request) if request is not Atom("unknown") else None,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from engines.effects import CancelTimer, Effects, Exit, SetTimer, Spawn
+from engines.environment import Environment
 from engines.guards import (
     Elapsed,
     EngineBehaviour,
@@ -29,11 +30,13 @@ class Word(Message):
 
 
 def turn(text: str, state: Any = "state") -> Turn[Any]:
-    return Turn(CONFIG, state, MessageArrived(Envelope(EngineID(None, "me"), CONFIG.engine_id, Word(text))), 0.0)
+    return Turn(
+        CONFIG, Environment(state), MessageArrived(Envelope(EngineID(None, "me"), CONFIG.engine_id, Word(text))), 0.0
+    )
 
 
 def behaviour(*guards: Any) -> EngineBehaviour[Any]:
-    return EngineBehaviour("sample", (Word,), lambda args: args, First(*guards))
+    return EngineBehaviour("sample", (Word,), lambda args: (None, args), First(*guards))
 
 
 def on(text: str, *actions: Any, args: Any = None) -> Any:
@@ -102,7 +105,7 @@ def test_every_kind_of_effect_adds_up():
 
 
 def test_timers_begin_turns_without_a_message():
-    elapsed = Turn(CONFIG, 0, Elapsed(("a", "b")), 0.0)
+    elapsed = Turn(CONFIG, Environment(0), Elapsed(("a", "b")), 0.0)
     seen = behaviour(lambda turn: GuardOutput(Seq(lambda turn, args: Effects(elapsed.trigger))))
     assert elapsed.message is None
     assert evaluate(seen, elapsed) == Effects(Elapsed(("a", "b")))

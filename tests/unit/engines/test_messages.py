@@ -100,8 +100,11 @@ def test_what_is_no_envelope_says_so(term: Any):
         ((Atom("ticker"), Atom("increment")), "two atoms and a map"),
         ((Atom("shard"), Atom("increment"), {}), "no such message: shard increment"),
         ((Atom("ticker"), Atom("decrement"), {}), "no such message: ticker decrement"),
-        ((Atom("ticker"), Atom("increment"), {Atom("by"): 2}), r"expected the fields \[\] of increment, got \['by'\]"),
-        ((Atom("ticker"), Atom("count_reply"), {}), r"expected the fields \['counter'\]"),
+        (
+            (Atom("ticker"), Atom("increment"), {Atom("by"): 2}),
+            r"should have the fields \[\] of increment, got \['by'\]",
+        ),
+        ((Atom("ticker"), Atom("count_reply"), {}), r"should have the fields \['counter'\]"),
         ((Atom("ticker"), Atom("count_reply"), {b"counter": 1}), r"got \[\"b'counter'\"\]"),
     ],
 )

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.effects import Effects
+from engines.environment import Environment
 from engines.guards import Elapsed, EngineConfig, MessageArrived, Turn, evaluate
 from engines.messages import EngineID, Envelope, Message
 from engines.ticker.behaviour import BEHAVIOUR, TickerState, initial_state
@@ -28,7 +29,7 @@ CONFIG = EngineConfig("py@127.0.0.1", "ticker")
 
 def step(state: TickerState, message: Message, sender: str = "somebody") -> Effects[TickerState] | None:
     envelope = Envelope(EngineID("beam@127.0.0.1", sender), CONFIG.engine_id, message)
-    return evaluate(BEHAVIOUR, Turn(CONFIG, state, MessageArrived(envelope), 0.0))
+    return evaluate(BEHAVIOUR, Turn(CONFIG, Environment(state), MessageArrived(envelope), 0.0))
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def test_the_same_messages_give_the_same_effects(trace: list[Message]):
 
 def test_other_messages_and_timers_do_nothing():
     assert step(TickerState(), CountReply(7)) is None
-    assert evaluate(BEHAVIOUR, Turn(CONFIG, TickerState(), Elapsed(("t",)), 0.0)) is None
+    assert evaluate(BEHAVIOUR, Turn(CONFIG, Environment(TickerState()), Elapsed(("t",)), 0.0)) is None
 
 
 @pytest.mark.parametrize(

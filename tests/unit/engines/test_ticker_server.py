@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines import BUILT_IN
+from engines import built_in
 from engines.messages import EngineID, Envelope, decode_envelope, encode_envelope
 from engines.ticker import server as ticker
 from engines.ticker.messages import MESSAGES, CountReply, CountRequest, Increment
@@ -20,7 +20,7 @@ NAME = "ticking@127.0.0.1"
 
 @pytest.fixture
 def node() -> Iterator[Node]:
-    with Node(NAME, cookie="secret", listen=False, engines=BUILT_IN) as node:
+    with Node(NAME, cookie="secret", listen=False, engines=built_in()) as node:
         yield node
 
 
@@ -32,7 +32,7 @@ def test_increments_of_a_caller_are_in_its_count(node: Node):
 
 
 def test_a_ticker_by_pid(node: Node):
-    pid = node.start(BUILT_IN["ticker"])
+    pid = node.start(built_in()["ticker"])
     ticker.increment(node, pid)
     assert ticker.count(node, pid) == 1
 
