@@ -17,18 +17,39 @@ key in the file    environment                flag                 value
 ``allow``          ``PYANOMA_ALLOW``          ``--allow``          nodes or hosts that may connect; all
 ``shell``          ``PYANOMA_SHELL``          ``--shell``          others may open a Python shell; false
 ``reload``         ``PYANOMA_RELOAD``         ``--reload``         load modules whose files change; false
+``programs``       ``PYANOMA_PROGRAMS``       ``--program``        table of names to ``MODULE:NAME``, for transactions
 ``log_level``      ``PYANOMA_LOG_LEVEL``      ``--log-level``      debug, info, warning, error or critical; info
 =================  =========================  ===================  =============================================
 
+And in sections, of the Anoma node (in the environment ``PYANOMA_STORAGE_PATH`` and so on):
+
+=============================  ================================================================================
+``[storage]``
+``backend``                    ``sqlite``, ``mnesia``, or ``memory``, which forgets; sqlite. Flag ``--storage``
+``path``                       of the SQLite file; ``~/.local/share/pyanoma/NODE.sqlite``. Flag ``--storage-path``
+``node``                       the BEAM whose Mnesia it is; required for mnesia
+``synchronous``                ``full``: a block outlasts a power cut; ``normal``: only a crash; full
+``[ordering]``
+``shards``                     how many; 2
+``max_in_flight``              transactions accepted and not finished, beyond which new ones are refused; 10000
+``gas``                        what a Nock program may use; 10000000
+``[intents]``
+``time_limit``                 seconds for one run of the solver; 5
+``gather``                     seconds that the solver waits for more intents; 0.05
+``[network]``
+``tcp``                        ``HOST:PORT`` to listen on for nodes outside of the cluster; none
+``tls``                        the same with TLS, with ``certificate``, ``key`` and ``authorities``, paths; none
+``identity``                   path of the file with the node's own identity, made if missing; beside the storage
+=============================  ================================================================================
+
 In the environment several values have commas between them, and an engine is ``NAME=MODULE:CLASS``. Engines of the three
-add up, by name; of everything else the last place that has it counts.
+add up, by name, and so do programs; of everything else the last place that has it counts.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
-import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -37,13 +58,47 @@ from typing import Any, Final
 
 from engines import built_in
 from erlang_bridge import ConfigError, GenServer, NetOptions
-from erlang_bridge.epmd.node_names import parse_node_name
+from pyanoma import config_values as values
 from pyanoma.log_setup import LEVELS
 
-_TRUE: Final = frozenset(("1", "true", "yes", "on"))
-_FALSE: Final = frozenset(("0", "false", "no", "off"))
-_ENGINE: Final = re.compile(r"(?P<name>[^=:\s]+)=(?P<place>[\w.]+:[\w.]+)")
-_PLACE: Final = re.compile(r"[\w.]+:[\w.]+")
+
+@dataclass(frozen=True, slots=True)
+class StorageConfig:
+    """Where the state that lasts is kept."""
+
+    backend: str = "memory"
+    path: Path | None = None
+    node: str | None = None
+    synchronous: str = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class OrderingConfig:
+    """How transactions are ordered and executed."""
+
+    shards: int = 2
+    max_in_flight: int = 10_000
+    gas: int = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class IntentsConfig:
+    """How intents are matched."""
+
+    time_limit: float = 5.0
+    gather: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """How nodes outside of the cluster are met."""
+
+    tcp: tuple[str, int] | None = None
+    tls: tuple[str, int] | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    authorities: Path | None = None
+    identity: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +120,11 @@ class NodeConfig:
     shell: bool = False
     reload: bool = False
     log_level: str = "info"
+    programs: Mapping[str, str] = field(default_factory=dict)
+    storage: StorageConfig = field(default_factory=StorageConfig)
+    ordering: OrderingConfig = field(default_factory=OrderingConfig)
+    intents: IntentsConfig = field(default_factory=IntentsConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
 
     def net_options(self) -> NetOptions:
         """What the node's connections are told."""
@@ -75,94 +135,6 @@ class NodeConfig:
             net_ticktime_s=self.net_ticktime,
             allowed_nodes=None if self.allow is None else frozenset(self.allow),
         )
-
-
-# -- reading one value ------------------------------------------------------------------------
-# Each takes the value as TOML has it, or as text, and raises ValueError where it is none.
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, str) and value:
-        return value
-    raise ValueError
-
-
-def _boolean(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.lower() in _TRUE | _FALSE:
-        return value.lower() in _TRUE
-    raise ValueError
-
-
-def _seconds(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise ValueError
-    seconds = float(value)
-    if not 0 < seconds < 1e6:
-        raise ValueError
-    return seconds
-
-
-def _port(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise ValueError
-    port = int(value)
-    if not 0 < port < 65536:
-        raise ValueError
-    return port
-
-
-def _ports(value: Any) -> tuple[int, int]:
-    parts = value.split("-") if isinstance(value, str) else value if isinstance(value, list) else [value]
-    ports = [_port(part) for part in parts]
-    if len(ports) > 2 or ports[0] > ports[-1]:
-        raise ValueError
-    return ports[0], ports[-1]
-
-
-def _words(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        value = [part.strip() for part in value.split(",") if part.strip()]
-    return tuple(_text(word) for word in value) if isinstance(value, (list, tuple)) else _fail()
-
-
-def _node_names(value: Any) -> tuple[str, ...]:
-    names = _words(value)
-    for name in names:
-        try:
-            parse_node_name(name)
-        except ConfigError:
-            raise ValueError from None
-    return names
-
-
-def _node_name(value: Any) -> str:
-    return _node_names([value])[0]
-
-
-def _engines(value: Any) -> dict[str, str]:
-    if isinstance(value, Mapping):
-        if not all(isinstance(place, str) and _PLACE.fullmatch(place) for place in value.values()):
-            raise ValueError
-        return dict(value)
-    engines = {}
-    for word in _words(value):
-        match = _ENGINE.fullmatch(word)
-        if match is None:
-            raise ValueError
-        engines[match["name"]] = match["place"]
-    return engines
-
-
-def _level(value: Any) -> str:
-    if isinstance(value, str) and value.lower() in LEVELS:
-        return value.lower()
-    raise ValueError
-
-
-def _fail() -> Any:
-    raise ValueError
 
 
 # -- the keys ---------------------------------------------------------------------------------
@@ -178,24 +150,67 @@ class _Key:
 
 
 _KEYS: Final = {
-    "name": _Key("PYANOMA_NAME", "--name", _node_name, "a full node name such as 'py@127.0.0.1'"),
-    "cookie": _Key("PYANOMA_COOKIE", "--cookie", _text, "a text that is not empty", secret=True),
-    "hidden": _Key("PYANOMA_HIDDEN", "--hidden", _boolean, "true or false"),
-    "connect": _Key("PYANOMA_CONNECT", "--connect", _node_names, "full node names such as 'beam@127.0.0.1'"),
+    "name": _Key("PYANOMA_NAME", "--name", values.node_name, "a full node name such as 'py@127.0.0.1'"),
+    "cookie": _Key("PYANOMA_COOKIE", "--cookie", values.text, "a text that is not empty", secret=True),
+    "hidden": _Key("PYANOMA_HIDDEN", "--hidden", values.boolean, "true or false"),
+    "connect": _Key("PYANOMA_CONNECT", "--connect", values.node_names, "full node names such as 'beam@127.0.0.1'"),
     "engines": _Key(
-        "PYANOMA_ENGINES", "--engine", _engines, "NAME=MODULE:CLASS, in a file a table of NAME = 'MODULE:CLASS'"
+        "PYANOMA_ENGINES", "--engine", values.places, "NAME=MODULE:CLASS, in a file a table of NAME = 'MODULE:CLASS'"
     ),
-    "listen": _Key("PYANOMA_LISTEN", "--listen", _text, "an address of this machine"),
-    "ports": _Key("PYANOMA_PORTS", "--ports", _ports, "a TCP port, or the first and the last, such as 9100-9110"),
-    "epmd_port": _Key("ERL_EPMD_PORT", "--epmd-port", _port, "a TCP port"),
-    "embedded_epmd": _Key("PYANOMA_EMBEDDED_EPMD", "--embedded-epmd", _boolean, "true or false"),
-    "net_ticktime": _Key("PYANOMA_NET_TICKTIME", "--net-ticktime", _seconds, "seconds, more than 0"),
-    "setup_time": _Key("PYANOMA_SETUP_TIME", "--setup-time", _seconds, "seconds, more than 0"),
-    "allow": _Key("PYANOMA_ALLOW", "--allow", _words, "names of nodes or hosts"),
-    "shell": _Key("PYANOMA_SHELL", "--shell", _boolean, "true or false"),
-    "reload": _Key("PYANOMA_RELOAD", "--reload", _boolean, "true or false"),
-    "log_level": _Key("PYANOMA_LOG_LEVEL", "--log-level", _level, "one of " + ", ".join(LEVELS)),
+    "listen": _Key("PYANOMA_LISTEN", "--listen", values.text, "an address of this machine"),
+    "ports": _Key("PYANOMA_PORTS", "--ports", values.ports, "a TCP port, or the first and the last, such as 9100-9110"),
+    "epmd_port": _Key("ERL_EPMD_PORT", "--epmd-port", values.port, "a TCP port"),
+    "embedded_epmd": _Key("PYANOMA_EMBEDDED_EPMD", "--embedded-epmd", values.boolean, "true or false"),
+    "net_ticktime": _Key("PYANOMA_NET_TICKTIME", "--net-ticktime", values.seconds, "seconds, more than 0"),
+    "setup_time": _Key("PYANOMA_SETUP_TIME", "--setup-time", values.seconds, "seconds, more than 0"),
+    "allow": _Key("PYANOMA_ALLOW", "--allow", values.words, "names of nodes or hosts"),
+    "shell": _Key("PYANOMA_SHELL", "--shell", values.boolean, "true or false"),
+    "reload": _Key("PYANOMA_RELOAD", "--reload", values.boolean, "true or false"),
+    "log_level": _Key("PYANOMA_LOG_LEVEL", "--log-level", values.level, "one of " + ", ".join(LEVELS)),
+    "programs": _Key(
+        "PYANOMA_PROGRAMS", "--program", values.places, "NAME=MODULE:NAME, in a file a table of NAME = 'MODULE:NAME'"
+    ),
 }
+
+
+def _in_section(name: str, read: Callable[[Any], Any], expected: str, flag: str = "") -> _Key:
+    variable = "PYANOMA_" + name.replace(".", "_").upper()
+    return _Key(variable, flag, read, expected)
+
+
+_ADDRESS: Final = "HOST:PORT, such as 127.0.0.1:4300"
+_SECTIONS: Final = {
+    name: _in_section(name, read, expected, *flag)
+    for name, read, expected, *flag in (
+        (
+            "storage.backend",
+            values.one_of("sqlite", "mnesia", "memory"),
+            "one of sqlite, mnesia, memory",
+            "--storage",
+        ),
+        ("storage.path", values.path, "a path", "--storage-path"),
+        ("storage.node", values.node_name, "a full node name such as 'beam@127.0.0.1'"),
+        ("storage.synchronous", values.one_of("full", "normal"), "full or normal"),
+        ("ordering.shards", values.count(1, 64), "a number from 1 to 64"),
+        ("ordering.max_in_flight", values.count(1, 1_000_000), "a number from 1 to 1000000"),
+        ("ordering.gas", values.count(1, 10**15), "a number of steps, more than 0"),
+        ("intents.time_limit", values.seconds, "seconds, more than 0"),
+        ("intents.gather", values.seconds, "seconds, more than 0"),
+        ("network.tcp", values.address, _ADDRESS),
+        ("network.tls", values.address, _ADDRESS),
+        ("network.certificate", values.path, "the path of a certificate in PEM"),
+        ("network.key", values.path, "the path of a private key in PEM"),
+        ("network.authorities", values.path, "the path of certificates in PEM"),
+        ("network.identity", values.path, "a path"),
+    )
+}
+_SECTION_CLASSES: Final = {
+    "storage": StorageConfig,
+    "ordering": OrderingConfig,
+    "intents": IntentsConfig,
+    "network": NetworkConfig,
+}
+_ALL_KEYS: Final = {**_KEYS, **_SECTIONS}
 
 
 def load_config(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]) -> NodeConfig:
@@ -212,21 +227,64 @@ def load_config(path: Path | None, environ: Mapping[str, str], flags: Mapping[st
         path = Path(environ["PYANOMA_CONFIG"])
     found: dict[str, Any] = {}
     if path is not None:
-        for key, value in _read_file(path).items():
-            if key not in _KEYS:
-                raise ConfigError(f"{key} in {path}", value, f"one of the keys {', '.join(_KEYS)}")
+        for key, value in _flattened(path, _read_file(path)).items():
             _add(found, key, f"{key} in {path}", value)
-    for key, described in _KEYS.items():
+    for key, described in _ALL_KEYS.items():
         if environ.get(described.environment):
             _add(found, key, described.environment, environ[described.environment])
     for key, value in flags.items():
         if value is not None and value != ():
-            _add(found, key, _KEYS[key].flag, value)
+            _add(found, key, _ALL_KEYS[key].flag, value)
     if "name" not in found:
         raise ConfigError(
             "--name", None, f"{_KEYS['name'].expected} (or PYANOMA_NAME, or name in a configuration file)"
         )
-    return NodeConfig(**found)
+    sections: dict[str, dict[str, Any]] = {section: {} for section in _SECTION_CLASSES}
+    for key in [key for key in found if key in _SECTIONS]:
+        section, _, name = key.partition(".")
+        sections[section][name] = found.pop(key)
+    _complete(found["name"], sections, environ)
+    built: dict[str, Any] = {section: cls(**sections[section]) for section, cls in _SECTION_CLASSES.items()}
+    return NodeConfig(**found, **built)
+
+
+def _flattened(path: Path, tables: Mapping[str, Any]) -> dict[str, Any]:
+    """What is in the file, with the keys of sections as ``storage.path``."""
+    found = {}
+    for key, value in tables.items():
+        if key in _SECTION_CLASSES:
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{key} in {path}", value, f"a table, [{key}]")
+            found.update({f"{key}.{name}": item for name, item in value.items()})
+        else:
+            found[key] = value
+    for key, value in found.items():
+        if key not in _ALL_KEYS:
+            section, dot, _ = key.partition(".")
+            known = [name for name in _ALL_KEYS if name.startswith(section + ".")] if dot else [*_KEYS]
+            tables_too = "" if dot else f", or of the tables {', '.join(_SECTION_CLASSES)}"
+            raise ConfigError(f"{key} in {path}", value, f"one of the keys {', '.join(known)}{tables_too}")
+    return found
+
+
+def _complete(name: str, sections: dict[str, dict[str, Any]], environ: Mapping[str, str]) -> None:
+    """Fill in what follows from other keys, and refuse what does not go together."""
+    storage, network = sections["storage"], sections["network"]
+    storage.setdefault("backend", "sqlite")
+    if storage["backend"] == "mnesia" and "node" not in storage:
+        raise ConfigError(
+            "storage.node", None, "the full name of the BEAM whose Mnesia it is, for storage.backend mnesia"
+        )
+    data = Path(environ.get("XDG_DATA_HOME") or Path(environ.get("HOME") or "~").expanduser() / ".local/share")
+    folder = data / "pyanoma"
+    if storage["backend"] == "sqlite":
+        storage.setdefault("path", folder / f"{name}.sqlite")
+    if storage["backend"] != "memory":
+        beside = storage.get("path", folder / f"{name}.sqlite")
+        network.setdefault("identity", beside.with_suffix(".identity"))
+    for key in ("certificate", "key"):
+        if "tls" in network and key not in network:
+            raise ConfigError(f"network.{key}", None, f"{_SECTIONS[f'network.{key}'].expected}, for network.tls")
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -239,7 +297,7 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 
 def _add(found: dict[str, Any], key: str, place: str, value: Any) -> None:
-    described = _KEYS[key]
+    described = _ALL_KEYS[key]
     try:
         read = described.read(value)
     except ValueError:
@@ -247,7 +305,7 @@ def _add(found: dict[str, Any], key: str, place: str, value: Any) -> None:
             value = ", ".join(map(str, value))
         shown = "something else" if described.secret else value
         raise ConfigError(place, shown, described.expected) from None
-    found[key] = {**found.get(key, {}), **read} if key == "engines" else read
+    found[key] = {**found.get(key, {}), **read} if key in ("engines", "programs") else read
 
 
 # -- engines ----------------------------------------------------------------------------------
@@ -262,17 +320,42 @@ def load_engines(engines: Mapping[str, str]) -> dict[str, type[GenServer]]:
     return {**built_in(), **{name: _load_engine(name, place) for name, place in engines.items()}}
 
 
-def _load_engine(name: str, place: str) -> type[GenServer]:
-    key = f"engine {name}"
-    module_name, _, class_name = place.partition(":")
+def load_programs(programs: Mapping[str, str]) -> dict[str, Any]:
+    """The programs that transactions may name.
+
+    Raises:
+        ConfigError: there is no such module, or nothing of that name in it.
+    """
+    found = {}
+    for name, place in programs.items():
+        program = load_place(f"program {name}", place)
+        if not callable(program):
+            raise ConfigError(f"program {name}", place, "a function or a class")
+        found[name] = program
+    return found
+
+
+def load_place(key: str, place: str) -> Any:
+    """What stands at ``MODULE:NAME``; None where the module has nothing of that name.
+
+    Raises:
+        ConfigError: the module cannot be imported.
+    """
+    module_name, _, name = place.partition(":")
     try:
         found: Any = importlib.import_module(module_name)
     except ImportError as error:
         raise ConfigError(key, place, f"a module that can be imported ({error})") from error
     except Exception as error:
         raise ConfigError(key, place, f"a module that can be imported (it raised {error!r})") from error
-    for part in class_name.split("."):
+    for part in name.split("."):
         found = getattr(found, part, None)
+    return found
+
+
+def _load_engine(name: str, place: str) -> type[GenServer]:
+    key = f"engine {name}"
+    found = load_place(key, place)
     if not (inspect.isclass(found) and issubclass(found, GenServer)):
-        raise ConfigError(key, place, f"a subclass of erlang_bridge.GenServer in {module_name}")
+        raise ConfigError(key, place, f"a subclass of erlang_bridge.GenServer in {place.partition(':')[0]}")
     return found

@@ -64,6 +64,23 @@ from pyanoma.log_setup import LEVELS, set_up_logging
     help="Load modules again when their files change, for running processes; or not (the default).",
 )
 @click.option(
+    "--program",
+    "programs",
+    multiple=True,
+    metavar="NAME=MODULE:NAME",
+    help="A program that transactions may name. Repeatable.",
+)
+@click.option(
+    "--storage",
+    metavar="sqlite|mnesia|memory",
+    help="Where blocks and pending transactions are kept. Default: sqlite; memory forgets them.",
+)
+@click.option(
+    "--storage-path",
+    metavar="FILE",
+    help="The SQLite file. Default: ~/.local/share/pyanoma/NAME@HOST.sqlite.",
+)
+@click.option(
     "--exit-with-stdin",
     is_flag=True,
     help="End when standard input ends: when the program that started this one has gone.",
@@ -83,6 +100,7 @@ def start(config: Path | None, exit_with_stdin: bool, **flags: Any) -> None:
     # Engines named on the command line are looked for where it was typed, as `python -m` does.
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
+    flags["storage.backend"], flags["storage.path"] = flags.pop("storage"), flags.pop("storage_path")
     told_to_end = gevent.event.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, told_to_end.set)

@@ -9,7 +9,16 @@ import pytest
 
 from engines.ticker.server import Ticker
 from erlang_bridge import ConfigError
-from pyanoma.config import NodeConfig, load_config, load_engines
+from pyanoma.config import (
+    IntentsConfig,
+    NetworkConfig,
+    NodeConfig,
+    OrderingConfig,
+    StorageConfig,
+    load_config,
+    load_engines,
+    load_programs,
+)
 
 NAME = {"name": "py@127.0.0.1"}
 
@@ -21,7 +30,14 @@ def file(tmp_path: Path, text: str) -> Path:
 
 
 def test_only_the_name_is_required():
-    assert load_config(None, {}, NAME) == NodeConfig("py@127.0.0.1")
+    config = load_config(None, {"HOME": "/home/me"}, NAME)
+    folder = Path("/home/me/.local/share/pyanoma")
+    assert config == NodeConfig(
+        "py@127.0.0.1",
+        storage=StorageConfig("sqlite", folder / "py@127.0.0.1.sqlite"),
+        network=NetworkConfig(identity=folder / "py@127.0.0.1.identity"),
+    )
+    assert load_config(None, {"XDG_DATA_HOME": "/data"}, NAME).storage.path == Path("/data/pyanoma/py@127.0.0.1.sqlite")
 
 
 def test_every_key_from_a_file(tmp_path: Path):
@@ -44,6 +60,27 @@ def test_every_key_from_a_file(tmp_path: Path):
         log_level = "DEBUG"
         [engines]
         counter = "my.engines:Counter"
+        [programs]
+        add = "my.programs:add"
+        [storage]
+        backend = "mnesia"
+        path = "/data/x.sqlite"
+        node = "beam@127.0.0.1"
+        synchronous = "normal"
+        [ordering]
+        shards = 4
+        max_in_flight = 7
+        gas = 1000
+        [intents]
+        time_limit = 1.5
+        gather = 1
+        [network]
+        tcp = "127.0.0.1:4300"
+        tls = "[::1]:4301"
+        certificate = "/c.pem"
+        key = "/k.pem"
+        authorities = "/a.pem"
+        identity = "/i"
         """,
     )
     assert load_config(path, {}, {}) == NodeConfig(
@@ -62,6 +99,11 @@ def test_every_key_from_a_file(tmp_path: Path):
         True,
         True,
         "debug",
+        {"add": "my.programs:add"},
+        StorageConfig("mnesia", Path("/data/x.sqlite"), "beam@127.0.0.1", "normal"),
+        OrderingConfig(4, 7, 1000),
+        IntentsConfig(1.5, 1.0),
+        NetworkConfig(("127.0.0.1", 4300), ("::1", 4301), Path("/c.pem"), Path("/k.pem"), Path("/a.pem"), Path("/i")),
     )
 
 
@@ -72,6 +114,9 @@ def test_every_key_from_the_environment():
         "PYANOMA_HIDDEN": "yes",
         "PYANOMA_CONNECT": "a@127.0.0.1, b@127.0.0.1",
         "PYANOMA_ENGINES": "counter=my.engines:Counter,other=my:Other.Inner",
+        "PYANOMA_PROGRAMS": "add=my.programs:add",
+        "PYANOMA_STORAGE_BACKEND": "memory",
+        "PYANOMA_ORDERING_SHARDS": "8",
         "PYANOMA_LISTEN": "::1",
         "PYANOMA_PORTS": "9100-9110",
         "ERL_EPMD_PORT": "4370",
@@ -99,6 +144,9 @@ def test_every_key_from_the_environment():
         True,
         True,
         "warning",
+        {"add": "my.programs:add"},
+        StorageConfig("memory"),
+        OrderingConfig(8),
     )
 
 
@@ -145,6 +193,13 @@ def test_the_file_may_be_named_in_the_environment(tmp_path: Path):
         ("ports = [1, 2, 3]", "ports in .*: expected a TCP port"),
         ("epmd_port = 70000", "epmd_port in .*: expected a TCP port, got 70000"),
         ('log_level = "loud"', "log_level in .*: expected one of debug, info"),
+        ("storage = 3", r"storage in .*: expected a table, \[storage\], got 3"),
+        ('[storage]\npth = "x"', "storage.pth in .*: expected one of the keys storage.backend, storage.path"),
+        ('[storage]\nbackend = "disk"', "storage.backend in .*: expected one of sqlite, mnesia, memory, got 'disk'"),
+        ('[storage]\nbackend = "mnesia"', "storage.node: expected the full name of the BEAM"),
+        ("[ordering]\nshards = 0", "ordering.shards in .*: expected a number from 1 to 64, got 0"),
+        ('[network]\ntcp = "4300"', "network.tcp in .*: expected HOST:PORT, such as 127.0.0.1:4300, got '4300'"),
+        ('[network]\ntls = "127.0.0.1:1"', "network.certificate: expected the path of a certificate"),
         ('[engines]\na = "no_class"', "engines in .*: expected NAME=MODULE:CLASS"),
         ("name = ", r"--config: expected a TOML file \(.*\), got '.*node\.toml'"),
     ],
@@ -214,3 +269,11 @@ def test_engines_that_cannot_be_loaded(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ConfigError, match=says):
         load_engines({"x": place})
+
+
+def test_programs_are_loaded_or_refused():
+    assert load_programs({"join": "posixpath:join"})["join"]("a", "b") == "a/b"
+    with pytest.raises(ConfigError, match="program x: expected a function or a class, got 'posixpath:none'"):
+        load_programs({"x": "posixpath:none"})
+    with pytest.raises(ConfigError, match="program x: expected a module that can be imported"):
+        load_programs({"x": "no.such.module:f"})
