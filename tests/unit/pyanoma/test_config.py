@@ -206,7 +206,7 @@ def test_the_file_may_be_named_in_the_environment(tmp_path: Path):
 )
 def test_errors_in_a_file(tmp_path: Path, text: str, says: str):
     with pytest.raises(ConfigError, match=says):
-        load_config(file(tmp_path, text), {}, {})
+        load_config(file(tmp_path, text), {}, NAME)
 
 
 @pytest.mark.parametrize(
