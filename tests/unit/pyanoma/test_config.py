@@ -277,3 +277,10 @@ def test_programs_are_loaded_or_refused():
         load_programs({"x": "posixpath:none"})
     with pytest.raises(ConfigError, match="program x: expected a module that can be imported"):
         load_programs({"x": "no.such.module:f"})
+
+
+def test_the_file_in_the_documentation_can_be_used(tmp_path: Path):
+    page = (Path(__file__).parents[3] / "docs/configuration.md").read_text()
+    config = load_config(file(tmp_path, page.partition("```toml\n")[2].partition("```")[0]), {}, {})
+    assert config.storage.backend == "sqlite"
+    assert config.network.tls == ("127.0.0.1", 4301)
