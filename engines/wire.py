@@ -305,3 +305,34 @@ def _value(cls: type[Value]) -> Conversion:
         return (tag, fields) if fields else tag
 
     return Conversion(from_term, to_term, lambda value: isinstance(value, cls))
+
+
+# -- start arguments --------------------------------------------------------------------------
+
+_NODE_ID: Final = Atom("node_id")
+S = TypeVar("S")
+
+
+def settings_from(cls: type[S], args: Any) -> S:
+    """The settings of an engine, of the argument given at its start.
+
+    ``nil`` and an empty list mean the defaults; a map has some of the fields. ``node_id`` in it is left out: an Elixir
+    supervisor passes that to all of its engines.
+
+    Args:
+        cls: a dataclass, whose fields may have defaults.
+
+    Raises:
+        ValueError: which field, what was expected, and what came.
+    """
+    if isinstance(args, cls):
+        return args
+    if args is None or args == []:
+        args = {}
+    if not isinstance(args, (dict, Map)):
+        raise ValueError(f"expected nil or a map of the fields of {tag_of(cls)}, got {brief(args, 80)}")
+    try:
+        read: S = fields_from_term(cls, {key: value for key, value in args.items() if key is not _NODE_ID})
+    except Mismatch as mismatch:
+        raise ValueError(str(mismatch)) from None
+    return read

@@ -222,7 +222,8 @@ def conversion_of(annotation: Any) -> Conversion:
     origin = get_origin(annotation)
     arguments = get_args(annotation)
     if origin is Annotated:
-        return conversion_of(arguments[0])
+        given = [extra for extra in arguments[1:] if isinstance(extra, Conversion)]
+        return given[0] if given else conversion_of(arguments[0])
     if isinstance(annotation, NewType):
         return conversion_of(annotation.__supertype__)
     if origin in (Union, types.UnionType):

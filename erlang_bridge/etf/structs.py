@@ -29,6 +29,7 @@ What annotations mean, for the fields and inside them:
 another struct                                     that struct
 `datetime.date`, `time`, `datetime`                Date; Time; DateTime with a time zone, NaiveDateTime without
 an `Enum`, a ``Literal``                           its values, checked
+``Annotated[T, Conversion(...)]``                  what that `Conversion` makes of it
 `Any`, `object`                                    as it comes
 =================================================  =================================================================
 
