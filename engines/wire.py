@@ -162,6 +162,8 @@ def conversion_for(annotation: Any) -> Conversion:
     if own is not None:
         conversion: Conversion = own()
         return conversion
+    if annotation is str:
+        return _TEXT
     origin = get_origin(annotation)
     arguments = get_args(annotation)
     if origin is Annotated:
@@ -186,6 +188,21 @@ def conversion_for(annotation: Any) -> Conversion:
 
 def _expected(what: str, term: Any) -> Mismatch:
     return Mismatch(f"should be {what}, got {brief(term, 80)}")
+
+
+def _text_from(term: Any) -> str:
+    if isinstance(term, str):
+        return term
+    if type(term) is not bytes:
+        raise _expected("a binary", term)
+    try:
+        return term.decode()
+    except UnicodeDecodeError:
+        raise _expected("a binary of UTF-8", term) from None
+
+
+_TEXT: Final = Conversion(_text_from, None, lambda value: isinstance(value, str))
+"""A text is a binary on other nodes only: between processes of one node it comes as it is."""
 
 
 def _union(alternatives: tuple[Conversion, ...]) -> Conversion:

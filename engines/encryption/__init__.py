@@ -1,0 +1,1 @@
+"""Encryption: encrypts for an identity, or for one that reads for it."""

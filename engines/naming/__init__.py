@@ -1,0 +1,1 @@
+"""Naming: knows, by evidence, what identities are called."""

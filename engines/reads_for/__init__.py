@@ -1,0 +1,1 @@
+"""Reads For: knows, by evidence, who reads what is encrypted for whom."""

@@ -1,0 +1,1 @@
+"""Signs For: knows, by evidence, who signs for whom."""
