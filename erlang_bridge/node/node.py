@@ -377,9 +377,13 @@ class Node:
     def offload(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run what would hold up everybody, C code above all, in a thread of the pool; waits for its result.
 
-        Other processes and the node's connections go on meanwhile. The function must not call into the node.
+        Other processes and the node's connections go on meanwhile. The function must not call into the node. What it
+        raises is raised here.
         """
-        return self.table.scheduler.hub.threadpool.apply(function, arguments)
+        value, error = self.table.scheduler.hub.threadpool.apply(_outcome, (function, arguments))
+        if error is not None:
+            raise error
+        return value
 
     # -- other nodes ----------------------------------------------------------------------------
 
@@ -548,3 +552,11 @@ def _tell(function: Callable[..., None], *arguments: Any) -> None:
 
 def _atom(name: str | Atom) -> Atom:
     return name if isinstance(name, Atom) else Atom(name)
+
+
+def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, Exception | None]:
+    """What a function returns, or raises: gevent prints what leaves its threads as an exception."""
+    try:
+        return function(*arguments), None
+    except Exception as error:  # noqa: BLE001  # it is raised again
+        return None, error

@@ -56,6 +56,7 @@ _MARKERS: Final = (
     "beam: uses a real Erlang node (set by the fixtures)",
     "elixir: uses a real Elixir node (set by the fixtures)",
     "otp(minimum, maximum): run on these Erlang/OTP releases only; either may be left out",
+    "otp_application(name): run on Erlang/OTP releases only that have this application",
 )
 _toolbox_key: pytest.StashKey[_Toolbox] = pytest.StashKey()
 _nodes_key: pytest.StashKey[list[Beam]] = pytest.StashKey()
@@ -130,6 +131,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for mark in metafunc.definition.iter_markers("otp"):
         lowest, highest = mark.kwargs.get("minimum", 0), mark.kwargs.get("maximum", 1000)
         otp_numbers = [otp for otp in otp_numbers if lowest <= otp <= highest]
+    for mark in metafunc.definition.iter_markers("otp_application"):
+        toolbox = metafunc.config.stash[_toolbox_key]
+        otp_numbers = [otp for otp in otp_numbers if toolbox.release(otp).has_application(mark.args[0])]
     metafunc.parametrize(
         _BEAM_FIXTURE, otp_numbers, indirect=True, scope="session", ids=[f"otp{n}" for n in otp_numbers]
     )

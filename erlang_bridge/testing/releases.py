@@ -43,6 +43,10 @@ class BeamRelease:
     def __str__(self) -> str:
         return f"OTP {self.otp} (erts {self.erts}, {self.erl})"
 
+    def has_application(self, name: str) -> bool:
+        """Whether an application of OTP, such as ``mnesia``, is part of it."""
+        return any((self.root / "lib").glob(f"{name}-*"))
+
     def program(self, name: str) -> Path:
         """A program of this release: ``epmd``, ``erl_call``, ``erlc``.
 
