@@ -1,0 +1,4 @@
+"""Local Key-Value Storage: texts under keys, for the engines of a node.
+
+`messages` is what it takes and sends, `behaviour` what it does, `server` the process and its callers' functions.
+"""
