@@ -1,0 +1,127 @@
+"""What the solver has solved: intents, and the matches among them, as values.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from anoma.matching.problem import Match, Offer, Outcome
+from anoma.matching.solving import solve
+from anoma.resource_machine.errors import InvalidTransaction
+from anoma.resource_machine.transaction import Transaction
+from engines.intent_pool.intents import Intent, Unit, choices_of, composition
+from engines.wire import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Taken(Value):
+    """How an intent is part of a match.
+
+    Attributes:
+        intent: its position in the batch.
+        choice: which of its choices is taken, from 0.
+        lots: how many lots of that.
+    """
+
+    intent: int
+    choice: int = 0
+    lots: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Verified(Value):
+    """A match, and whether it may be submitted.
+
+    Attributes:
+        taken: what it is made of.
+        problem: why the resource machine refuses it; None: it does not.
+        culprits: the intents, by position, that are wrong in themselves and can be part of no match.
+    """
+
+    taken: tuple[Taken, ...]
+    problem: str | None = None
+    culprits: tuple[int, ...] = ()
+
+
+class Offers:
+    """The problem that a batch of intents is.
+
+    Attributes:
+        offers: one for each choice of each intent.
+    """
+
+    def __init__(self, intents: Iterable[Intent]) -> None:
+        self.offers: list[Offer] = []
+        self._origin: list[tuple[int, int]] = []
+        for _ in self.extend(intents):
+            pass
+
+    def extend(self, intents: Iterable[Intent]) -> Iterator[None]:
+        """Add intents, one at a time: what takes long can be interrupted."""
+        first = self._origin[-1][0] + 1 if self._origin else 0
+        for position, intent in enumerate(intents, first):
+            choices = choices_of(intent)
+            group = position if len(choices) > 1 else None
+            for number, choice in enumerate(choices):
+                self.offers.append(choice.offer(group))
+                self._origin.append((position, number))
+            yield
+
+    def taken(self, match: Match) -> tuple[Taken, ...]:
+        """A match of the problem, in terms of the batch."""
+        return tuple(Taken(*self._origin[offer], lots) for offer, lots in match.lots)
+
+
+def units_taken(intents: Sequence[Intent], taken: Iterable[Taken]) -> list[tuple[Unit, ...]]:
+    """What is to be composed, for each intent that is taken."""
+    return [choices_of(intents[part.intent])[part.choice].units(part.lots) for part in taken]
+
+
+def composed(intents: Sequence[Intent], taken: Iterable[Taken]) -> Unit:
+    """A match in one.
+
+    Raises:
+        TypeError: the intents cannot be composed with each other.
+    """
+    return composition(tuple(unit for units in units_taken(intents, taken) for unit in units))
+
+
+def verify(units: Sequence[tuple[Unit, ...]]) -> tuple[str | None, tuple[int, ...]]:
+    """Whether units can be submitted together.
+
+    Args:
+        units: of each intent.
+
+    Returns:
+        Why they cannot, and which of the intents, by position, are to blame.
+    """
+    try:
+        composition(tuple(unit for of_one in units for unit in of_one)).verify()
+    except (InvalidTransaction, TypeError) as error:
+        return str(error), tuple(number for number, of_one in enumerate(units) if any(map(_is_wrong, of_one)))
+    return None, ()
+
+
+def _is_wrong(unit: Unit) -> bool:
+    if not isinstance(unit, Transaction):
+        return False
+    try:
+        unit.verify_intent()
+    except InvalidTransaction:
+        return True
+    return False
+
+
+def solve_here(intents: Sequence[Intent], time_limit_s: float) -> tuple[Outcome, tuple[Verified, ...]]:
+    """Solve a batch and verify its matches, in this process: for tests, and where nobody is held up."""
+    problem = Offers(intents)
+    outcome = solve(problem.offers, time_limit_s)
+    found = []
+    for match in outcome.matches:
+        taken = problem.taken(match)
+        text, culprits = verify(units_taken(intents, taken))
+        found.append(Verified(taken, text, tuple(taken[number].intent for number in culprits)))
+    return outcome, tuple(found)
