@@ -1,13 +1,4 @@
-"""The application on a node: its supervision tree, started and stopped.
-
-::
-
-    pyanoma_sup                 one_for_one
-    ├── pyanoma_engines         one_for_one: the node's own engines
-    │   └── ticker
-    ├── pyanoma_connector       keeps the connections that the configuration names; only where it names some
-    └── pyanoma_reloader        loads modules whose files change; only with ``reload``
-"""
+"""The application on a node: its supervision tree (`node_tree`), started and stopped."""
 
 from __future__ import annotations
 
@@ -16,14 +7,12 @@ from typing import Any, Final
 
 import gevent.event
 
-from engines.ticker.server import TICKER, Ticker
-from erlang_bridge import Atom, Node, OwnProcess, Pid, __version__
+from erlang_bridge import Atom, ErlangExit, Node, OwnProcess, Pid, __version__
 from erlang_bridge.kernel.applications import Application
-from erlang_bridge.otp.child_specs import ChildSpec, SupervisorFlags
 from erlang_bridge.otp.supervisor import Supervisor
 from pyanoma.config import NodeConfig, load_engines
-from pyanoma.connector import Connector
-from pyanoma.reloader import Reloader
+from pyanoma.failures import StartFailed
+from pyanoma.node_tree import tree
 
 log = logging.getLogger("pyanoma")
 
@@ -77,7 +66,7 @@ def start(config: NodeConfig) -> Running:
         ConfigError: the configuration cannot be used.
         NameTaken, EpmdError, OSError: the node cannot be started.
         HandshakeError, ConnectionLost: a node that it should connect with cannot be reached, or refuses.
-        ErlangExit: the tree does not start.
+        StartFailed: an engine, or a supervisor, does not start.
     """
     node = Node(
         config.name,
@@ -90,7 +79,12 @@ def start(config: NodeConfig) -> Running:
         shell=config.shell,
     )
     try:
-        running = Running(node, node.start(Supervisor, _tree(config), name=ROOT))
+        if config.storage.own_folder and config.storage.path is not None:
+            config.storage.path.parent.mkdir(parents=True, exist_ok=True)
+        running = Running(node, node.start(Supervisor, tree(config), name=ROOT))
+    except ErlangExit as error:
+        node.stop()
+        raise StartFailed(error.reason) from None
     except BaseException:
         node.stop()
         raise
@@ -101,17 +95,6 @@ def start(config: NodeConfig) -> Running:
         running.stop()
         raise
     return running
-
-
-def _tree(config: NodeConfig) -> tuple[SupervisorFlags, list[ChildSpec]]:
-    # An engine that crashes now and then, because somebody sends it nonsense, must not take the node down.
-    engines = (SupervisorFlags(intensity=10, period_s=10), [ChildSpec(TICKER, (Ticker, None, {"name": TICKER}))])
-    children = [ChildSpec("pyanoma_engines", (Supervisor, engines, {"name": "pyanoma_engines"}))]
-    if config.connect:
-        children.append(ChildSpec("pyanoma_connector", (Connector, config.connect, {"name": "pyanoma_connector"})))
-    if config.reload:
-        children.append(ChildSpec("pyanoma_reloader", (Reloader, None, {"name": "pyanoma_reloader"})))
-    return SupervisorFlags(intensity=3, period_s=60), children
 
 
 def _is_down(message: Any, monitor: Any) -> bool:

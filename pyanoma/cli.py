@@ -18,6 +18,8 @@ COMMANDS: Final = (
     "ps",
     "tree",
     "info",
+    "tx",
+    "block",
     "shell",
     "trace",
     "reload",

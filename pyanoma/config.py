@@ -70,6 +70,8 @@ class StorageConfig:
     path: Path | None = None
     node: str | None = None
     synchronous: str = "full"
+    own_folder: bool = False
+    """The path is the usual one, whose folder is made if it is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +280,7 @@ def _complete(name: str, sections: dict[str, dict[str, Any]], environ: Mapping[s
     data = Path(environ.get("XDG_DATA_HOME") or Path(environ.get("HOME") or "~").expanduser() / ".local/share")
     folder = data / "pyanoma"
     if storage["backend"] == "sqlite":
+        storage["own_folder"] = "path" not in storage
         storage.setdefault("path", folder / f"{name}.sqlite")
     if storage["backend"] != "memory":
         beside = storage.get("path", folder / f"{name}.sqlite")

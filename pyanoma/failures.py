@@ -8,6 +8,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from erlang_bridge import (
+    Atom,
     BadCookie,
     BridgeError,
     CallTimeout,
@@ -62,6 +63,34 @@ Exit codes:
 """
 
 
+class StartFailed(BridgeError):
+    """The supervision tree did not start: which child of it, and why.
+
+    Args:
+        reason: what the root supervisor ended with, a term.
+    """
+
+    def __init__(self, reason: Any) -> None:
+        self.reason = reason
+        child: list[str] = []
+        while True:
+            match reason:
+                case (Atom("shutdown"), (Atom("failed_to_start_child"), name, inner)):
+                    child.append(format_term(name))
+                    reason = inner
+                case (Atom(), bytes() as text):
+                    shown = text.decode(errors="replace")
+                    break
+                case _:
+                    shown = format_term(reason, most=300)
+                    break
+        super().__init__(f"{child[-1]} does not start: {shown}" if child else f"the node does not start: {shown}")
+
+
+class NotInTime(BridgeError):
+    """What a command waits for has not happened in time; says what that is."""
+
+
 class ShellOff(BridgeError):
     """The node does not let anybody open a shell. The text is the node's own."""
 
@@ -73,6 +102,7 @@ _CODES: Final[tuple[tuple[type[BaseException], ExitCode], ...]] = (
     (NameTaken, ExitCode.NAME_TAKEN),
     (HandshakeTimeout, ExitCode.TIMEOUT),
     (CallTimeout, ExitCode.TIMEOUT),
+    (NotInTime, ExitCode.TIMEOUT),
     (BadCookie, ExitCode.REFUSED),
     (NotAllowed, ExitCode.REFUSED),
     (MissingFlags, ExitCode.REFUSED),

