@@ -20,6 +20,7 @@ COMMANDS: Final = (
     "info",
     "tx",
     "block",
+    "storage",
     "shell",
     "trace",
     "reload",

@@ -284,6 +284,19 @@ class StoreSuite:
         store = reopen()
         store.put_many("t", [(b"deep", deep)])
         assert stored(store.item("t", b"deep")) == stored(deep)
+        store.persist(entries(1, 1), [done(1, (deep, deep))])
+        assert stored(store.read(deep, 1)) == stored(deep)
+        with pytest.raises(BadRequest, match="twice"):
+            store.persist(entries(2, 2), [done(2, (deep, 1), (deep, 2))])
+        store._write({(VERSIONS, (stored(deep), 1)): None})
+        assert any("there is no version" in one for one in findings(store))
+
+    def test_a_map_that_only_looks_like_a_struct(self, reopen: Reopen) -> None:
+        odd = {Atom("__struct__"): Atom("Elixir.MapSet"), Atom("map"): b"no map"}
+        store = reopen()
+        store.put_many("t", [(1, odd), (2, {Atom("__struct__"): Atom("Elixir.Date"), Atom("year"): b"?"})])
+        assert len(store.items("t")) == 2
+        assert findings(store) == []
 
     def test_tables_of_items(self, reopen: Reopen) -> None:
         store = reopen()

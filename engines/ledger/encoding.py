@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from engines.ledger.errors import BadRequest, StoreDamaged
 from erlang_bridge import etf
-from erlang_bridge.errors import EtfDecodeError, EtfEncodeError
+from erlang_bridge.errors import EtfDecodeError, EtfEncodeError, EtfStructError
 from erlang_bridge.etf.tags import MAP_EXT
 from erlang_bridge.terms import Atom, BitString, ImproperList, Map, Pid, Port, Record, Reference
 
@@ -55,6 +55,9 @@ def restored(data: bytes) -> Any:
     """
     try:
         return etf.decode(data)
+    except EtfStructError:
+        # It says that it is a struct, and has other fields than the class that stands for that: as good a map as any.
+        return etf.decode(data, structs={})
     except EtfDecodeError as error:
         raise StoreDamaged(f"the ledger is damaged: a stored term cannot be read, {error}") from None
 

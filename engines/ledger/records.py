@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from anoma.programs.runnable import ABSENT, Absent
 from engines.messages import EngineID
 from engines.wire import Value
+from erlang_bridge.errors import brief
 from erlang_bridge.etf.conversions import Conversion, Mismatch
 from erlang_bridge.terms import Atom, Pid
 
@@ -45,7 +46,7 @@ def _maybe_from(term: Any) -> Any:
         return ABSENT
     if type(term) is tuple and len(term) == 2 and term[0] is _VALUE:
         return term[1]
-    raise Mismatch(f"should be {{value, Value}} or absent, got {term!r:.80}")
+    raise Mismatch(f"should be {{value, Value}} or absent, got {brief(term, 80)}")
 
 
 def _maybe_to(value: Any) -> Any:

@@ -71,6 +71,7 @@ from engines.ledger.rows import (
 from engines.ledger.verification import Finding, Progress
 from engines.messages import EngineID
 from engines.wire import conversion_for
+from erlang_bridge.errors import brief
 from erlang_bridge.etf.conversions import Mismatch
 from erlang_bridge.terms import Pid
 
@@ -245,7 +246,7 @@ class LedgerStore(ABC):
                 return ItemsReply(*_cut(self.items(table, after, _bounded(limit) + 1), _bounded(limit)))
             case AppendedRequest(table, after, limit):
                 return AppendedReply(*_cut(self.appended(table, after, _bounded(limit) + 1), _bounded(limit)))
-        raise BadRequest(f"expected a query of the ledger, got {query!r:.200}")
+        raise BadRequest(f"expected a query of the ledger, got {brief(query, 200)}")
 
     def heights(self) -> Heights:
         """How far it is."""
@@ -513,7 +514,7 @@ def _version_rows(transaction: CommittedTransaction) -> Iterator[tuple[Key, Row]
     for key, value in transaction.writes:
         encoded = stored(key)
         if encoded in seen:
-            raise BadRequest(f"the transaction of fingerprint {fingerprint} writes the key {key!r:.100} twice")
+            raise BadRequest(f"the transaction of fingerprint {fingerprint} writes the key {brief(key, 100)} twice")
         seen.add(encoded)
         yield (encoded, fingerprint), (encoded, fingerprint, stored(value))
 

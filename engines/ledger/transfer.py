@@ -46,6 +46,7 @@ from engines.ledger.rows import (
     Table,
 )
 from engines.ledger.verification import Progress
+from erlang_bridge.errors import brief
 
 FORMAT: Final = "pyanoma-ledger"
 VERSION: Final = 1
@@ -122,7 +123,7 @@ def read(stream: IO[bytes], progress: Progress | None = None) -> Iterator[Change
     if kind != "ledger" or fields.get("format") != FORMAT:
         reader.refuse("this is no export of a ledger")
     if fields.get("version") != VERSION:
-        reader.refuse(f"it has version {fields.get('version')!r} of the format, expected {VERSION}")
+        reader.refuse(f"it has version {brief(fields.get('version'), 40)} of the format, expected {VERSION}")
     made: dict[tuple[Table, Key], Row | None] = {}
     while True:
         kind, fields = reader.next()
@@ -180,7 +181,7 @@ class _Reader:
             self.refuse("expected an object of JSON with one key")
         ((kind, fields),) = parsed.items()
         if kind not in _ORDER or not isinstance(fields, dict):
-            self.refuse(f"lines of the kind {kind!r:.40} are not known")
+            self.refuse(f"lines of the kind {brief(kind, 40)} are not known")
         stage = _ORDER.index(kind)
         if kind == "sequence":
             stage = _ORDER.index("sequence")
@@ -246,7 +247,7 @@ def _item_rows(_reader: _Reader, fields: dict[str, Any]) -> Iterator[tuple[Table
 def _sequence_rows(reader: _Reader, fields: dict[str, Any]) -> Iterator[tuple[Table, Row]]:
     name, last = _string(fields["table"]), _integer(fields["last"])
     if name in reader.sequences:
-        reader.refuse(f"the sequence {name!r} comes twice")
+        reader.refuse(f"the sequence {brief(name, 80)} comes twice")
     reader.sequences.add(name)
     reader.sequence, reader.last_entry = (name, last), 0
     yield META, (_LAST_OF + name, stored(last))
@@ -257,7 +258,9 @@ def _entry_rows(reader: _Reader, fields: dict[str, Any]) -> Iterator[tuple[Table
     number = _integer(fields["number"])
     expected = reader.last_entry + 1 if reader.last_entry else number
     if fields["table"] != name or number != expected or number > last:
-        reader.refuse(f"expected number {expected} of the sequence {name!r}, which ends at {last}, got {number}")
+        reader.refuse(
+            f"expected number {expected} of the sequence {brief(name, 80)}, which ends at {last}, got {number}"
+        )
     reader.last_entry = number
     yield SEQUENCES, (name, number, _term(fields["value"]))
 
@@ -273,13 +276,13 @@ _ROWS: Final = {
 
 def _integer(value: Any) -> int:
     if type(value) is not int or not 0 <= value <= MAX_INTEGER:
-        raise ValueError(f"expected a natural number, got {value!r:.60}")
+        raise ValueError(f"expected a natural number, got {brief(value, 60)}")
     return value
 
 
 def _string(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"expected a text, got {value!r:.60}")
+        raise TypeError(f"expected a text, got {brief(value, 60)}")
     return value
 
 

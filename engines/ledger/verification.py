@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 from engines.ledger.blocks import block_hash, transaction_bytes, transaction_of
 from engines.ledger.encoding import restored, stored
 from engines.ledger.errors import LedgerError, StoreDamaged
 from engines.ledger.records import NO_HASH, CommittedTransaction
 from engines.ledger.rows import BLOCKS, ITEMS, JOURNAL, META, SEQUENCES, TRANSACTIONS, VERSIONS, Row, Rows
+from erlang_bridge.errors import brief
 
 Progress = Callable[[int, int], None]
 """Called now and then with how many blocks are done, and how many there are."""
@@ -122,7 +123,7 @@ def _transaction(row: Row, number: int) -> tuple[CommittedTransaction | None, li
 def _versions(rows: Rows, transaction: CommittedTransaction) -> Iterator[Finding]:
     for key, value in transaction.writes:
         row = rows.get(VERSIONS, stored(key), transaction.fingerprint)
-        where = f"key {key!r:.100} at {transaction.fingerprint}"
+        where = f"key {brief(key, 100)} at {transaction.fingerprint}"
         if row is None:
             yield Finding("version", where, "the transaction has written it, and there is no version")
         elif row[2] != stored(value):
@@ -132,7 +133,7 @@ def _versions(rows: Rows, transaction: CommittedTransaction) -> Iterator[Finding
 def _strays(rows: Rows) -> Iterator[Finding]:
     for encoded, fingerprint, _ in rows.each(VERSIONS):
         row = rows.get(TRANSACTIONS, fingerprint)
-        where = f"key {_shown(encoded):.100} at {fingerprint}"
+        where = f"key {_shown(encoded)} at {fingerprint}"
         try:
             written = () if row is None else transaction_of(row[2]).writes
         except StoreDamaged:
@@ -182,8 +183,8 @@ def _unreadable(encoded: bytes, kind: str, where: str) -> Iterator[Finding]:
         yield Finding(kind, where, error.text)
 
 
-def _shown(encoded: bytes) -> Any:
+def _shown(encoded: bytes) -> str:
     try:
-        return repr(restored(encoded))
+        return brief(restored(encoded), 100)
     except StoreDamaged:
-        return encoded.hex()
+        return encoded.hex()[:100]
