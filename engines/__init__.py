@@ -5,7 +5,7 @@ environment and message to effects) and ``server`` (the process, and the functio
 in `messages` (addresses and the envelope), `wire` (their terms), `effects`, `environment`, `guards` (how a behaviour
 decides), `engine` (how a process carries that out) and `simulation` (how a test does, without processes).
 
-A new engine is one such package and no edit elsewhere.
+A new engine is one such package and no edit elsewhere. `keeping` is none: it is what those share that keep a table.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from gevent.select import select
 
 from erlang_bridge import BridgeError
 from pyanoma.demo.anoma_story import AnomaStory
-from pyanoma.demo.nodes import BEAM_NAME, PYTHON_NAME, Cluster, cluster, find_beam
+from pyanoma.demo.nodes import ANOMA_NAME, BEAM_NAME, PYTHON_NAME, Cluster, PythonNode, cluster, find_beam
 from pyanoma.demo.screen import DemoFailed, Screen
 from pyanoma.demo.story import SUPERVISOR, Story
 from pyanoma.failures import ExitCode, in_words
@@ -60,35 +60,35 @@ def run(screen: Screen, erl: Path | None, stay: bool) -> None:
         screen.title("pyanoma: Python engines under a supervisor of Erlang/OTP")
         with cluster(find_beam(erl)) as nodes:
             Story(screen, nodes).tell()
-            AnomaStory(screen, nodes).tell()
+            anoma = AnomaStory(screen, nodes).tell()
             took_s = monotonic() - started
             if stay:
                 limit.cancel()
                 offer_to_stay(screen, nodes)
                 limit.start()
             started = monotonic()
-            end(screen, nodes)
+            end(screen, nodes, anoma)
         took_s += monotonic() - started
     finally:
         limit.close()
     screen.fact(f"done in {took_s:.1f} s, everything as expected")
 
 
-def end(screen: Screen, nodes: Cluster) -> None:
-    """Stop both nodes in order, and check that they do."""
-    for what, node in (("BEAM", nodes.beam), ("Python node", nodes.python)):
+def end(screen: Screen, nodes: Cluster, anoma: PythonNode) -> None:
+    """Stop all nodes in order, and check that they do."""
+    for what, node in (("BEAM", nodes.beam), ("Anoma node", anoma), ("Python node", nodes.python)):
         status = node.stop()
         if status != 0:
             raise DemoFailed(f"the {what} ended with status {status}: {node.log_text()[-1000:]}")
     screen.console.print()
-    screen.fact("both nodes stopped in order, with status 0")
+    screen.fact("all three nodes stopped in order, with status 0")
 
 
 def offer_to_stay(screen: Screen, nodes: Cluster) -> None:
     """Say how to look around, and wait for Enter."""
     epmd = f"ERL_EPMD_PORT={nodes.epmd_port}"
     erl = nodes.beam.release.erl
-    screen.chapter("Both nodes stay up until you press Enter. In another terminal:")
+    screen.chapter("All nodes stay up until you press Enter. In another terminal:")
     commands = (
         ("Erlang, in the BEAM", f"{epmd} {erl} -name me@127.0.0.1 -setcookie {nodes.cookie} -remsh {BEAM_NAME}"),
         ("", f"supervisor:which_children({SUPERVISOR})."),
@@ -98,6 +98,9 @@ def offer_to_stay(screen: Screen, nodes: Cluster) -> None:
         ("observer, from a node of its own", f"{epmd} erl -name me@127.0.0.1 -setcookie {nodes.cookie}"),
         ("", f"net_adm:ping('{BEAM_NAME}'), observer:start().   then menu Nodes, {BEAM_NAME}, Applications, kernel"),
         ("pyanoma", f"{epmd} PYANOMA_COOKIE={nodes.cookie} pyanoma ps {PYTHON_NAME}"),
+        ("the Anoma node", f"export {epmd} PYANOMA_COOKIE={nodes.cookie}"),
+        ("", f"pyanoma tx submit {ANOMA_NAME} --program add --args '[{{alice, 5}}]' --read alice --write alice"),
+        ("", f"pyanoma block show {ANOMA_NAME}"),
     )
     for what, command in commands:
         if what:

@@ -114,7 +114,10 @@ def start(config: Path | None, exit_with_stdin: bool, **flags: Any) -> None:
         memory.settle()
         node = running.node
         port = node.registration.entry.port if node.registration is not None else 0
-        click.echo(f"READY {node.name} pid={os.getpid()} port={port} engines={','.join(sorted(node.engines))}")
+        ledger = settings.storage.path or settings.storage.backend
+        ready = f"READY {node.name} pid={os.getpid()} port={port} ledger={ledger}"
+        own = f" engines={','.join(sorted(settings.engines))}" if settings.engines else ""
+        click.echo(ready + own)
         gevent.wait([told_to_end, running.ended], count=1)
         if running.ended.is_set():
             raise TreeEnded(running.reason)

@@ -40,16 +40,13 @@ class AnomaStory:
         self.nodes = nodes
         self.client = nodes.client
 
-    def tell(self) -> None:
-        """All of it."""
+    def tell(self) -> PythonNode:
+        """All of it. Returns the node as it is at the end."""
         node = self.nodes.start_anoma()
         self.transactions(node)
         self.crash()
         self.intents()
-        node = self.killed(node)
-        status = node.stop()
-        if status != 0:
-            raise DemoFailed(f"the Anoma node ended with status {status}: {node.log_text()[-1000:]}")
+        return self.killed(node)
 
     # -- chapters -------------------------------------------------------------------------------
 

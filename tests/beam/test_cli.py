@@ -29,7 +29,9 @@ NAMELESS = "nobody@127.0.0.1"
 def test_start_says_ready_can_be_reached_and_ends_on_sigterm(shared_beam: Beam, start: Any):
     program = start("--name", "cli_a@127.0.0.1")
     ready = program.stdout.readline()
-    assert re.fullmatch(r"READY cli_a@127\.0\.0\.1 pid=\d+ port=\d+ engines=ticker\n", ready)
+    assert re.fullmatch(
+        r"READY cli_a@127\.0\.0\.1 pid=\d+ port=\d+ ledger=/\S+/pyanoma/cli_a@127\.0\.0\.1\.sqlite\n", ready
+    )
     assert f"pid={program.pid} " in ready
     source = "{net_adm:ping(N), gen_server:cast({ticker, N}, increment), gen_server:call({ticker, N}, count)}"
     assert shared_beam.eval(source, N=Atom("cli_a@127.0.0.1")) == (Atom("pong"), Atom("ok"), 1)
@@ -115,7 +117,7 @@ def test_engines_from_flags_and_from_a_file(shared_beam: Beam, start: Any, tmp_p
     )
     (tmp_path / "node.toml").write_text('name = "cli_g@127.0.0.1"\n[engines]\nfrom_file = "mine:Echo"\n')
     program = start("--config", "node.toml", "--engine", "from_flag=mine:Echo")
-    assert "engines=from_file,from_flag,ticker" in program.stdout.readline()
+    assert " engines=from_file,from_flag\n" in program.stdout.readline()
     source = """
         [begin {ok, P} = erpc:call(N, pyanoma, start_link, [E, 1]), Reply = gen_server:call(P, hi), unlink(P), Reply end
          || E <- [from_file, from_flag]]

@@ -58,9 +58,12 @@ def test_the_demo(tmp_path: Path, beam_release: BeamRelease):
     assert re.search(r"pears +nothing +- +<[\d.]+> \(the same\) +22 \(kept\)", out)
     assert re.search(r"clicks +exit\(Pid, kill\) +python_engines +<[\d.]+> → <[\d.]+> +3 → 0 \(as started\)", out)
     assert re.search(r"python_engines +<0\.\d+\.0> +supervisor on beam@127\.0\.0\.1\n +├── apples", out)
-    assert "both nodes stopped in order, with status 0" in out
+    assert "5 committed in block 5, done, read alice = 6, bob = 4, wrote alice = 7, bob = 3" in out
+    assert "what is done has left the pool" in out
+    assert re.search(r"block 6 is there, with the same hash [0-9a-f]{16}", out)
+    assert "all three nodes stopped in order, with status 0" in out
     assert done.stderr == ""
-    assert len(pids(out)) == 2
+    assert len(set(pids(out))) == 4
     assert not any(is_running(pid) for pid in pids(out))
     assert not list(tmp_path.glob("**/.erlang.cookie"))
 
@@ -75,7 +78,7 @@ def test_no_beam(tmp_path: Path):
 def test_at_a_terminal_it_offers_to_stay(tmp_path: Path, beam_release: BeamRelease):
     command = [*DEMO, "--erl", str(beam_release.erl)]
     with Terminal(command, tmp_path, {"PYTHONPATH": str(ROOT)}) as demo:
-        demo.expect(r"Both nodes stay up until you press Enter", 40)
+        demo.expect(r"All nodes stay up until you press Enter", 40)
         shown = demo.expect(r"ERL_EPMD_PORT=(\d+) PYANOMA_COOKIE=(\w+) pyanoma ps (\S+)")
         listed = subprocess.run(
             [sys.executable, "-m", "pyanoma", "ps", shown[3]],
@@ -102,10 +105,10 @@ def test_at_a_terminal_it_offers_to_stay(tmp_path: Path, beam_release: BeamRelea
 def test_nothing_outlives_a_demo_that_is_killed(tmp_path: Path, beam_release: BeamRelease):
     command = [*DEMO, "--erl", str(beam_release.erl)]
     with Terminal(command, tmp_path, {"PYTHONPATH": str(ROOT)}) as demo:
-        demo.expect(r"Both nodes stay up until you press Enter", 40)
+        demo.expect(r"All nodes stay up until you press Enter", 40)
         demo.close()
         started = pids(demo.text)
-    assert len(started) == 2
+    assert len(set(started)) == 4
     assert until(lambda: not any(is_running(pid) for pid in started), 15)
 
 

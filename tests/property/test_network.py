@@ -133,7 +133,8 @@ class Wire:
         """Take what the Routers have said to the transport."""
         for side in self.sides:
             for number, event in list(side.world.pending.items()):
-                if event.kind == "ended":  # the connections are no engines of the world; `cut` tells of their end
+                # The connections are no engines of the world; `cut` tells of the end of those that are there.
+                if event.kind == "ended" and event.what.address.name in self.lines:
                     del side.world.pending[number]
             for envelope in side.world.outside[side.seen :]:
                 self._heard(side, envelope)
@@ -211,6 +212,9 @@ class Wire:
         if kind == "event":
             side, event = what
             side.world.happen(event)
+            # A Router's operations are carried out in order, in its own turn.
+            for operation in [other for other in side.world.pending.values() if other.kind == "operation"]:
+                side.world.happen(operation)
         else:
             self.pass_on(*what, twice=faults and self.chance.random() < 0.1)
         return True
@@ -270,3 +274,107 @@ def test_n1_nothing_comes_twice_also_when_routers_crash(seed: int):
     for side, other in (wire.sides, wire.sides[::-1]):
         assert len(set(other.delivered)) == len(other.delivered)
         assert set(other.delivered) <= set(side.sent)
+
+
+# -- N2 ---------------------------------------------------------------------------------------
+
+TOPIC_KEY: Final = KEYS[0]
+TOPIC_ID: Final = TOPIC_KEY.public.data
+PUBLISHERS: Final = KEYS[1:4]
+STRANGER: Final = KEYS[4]
+SUBSCRIBERS: Final = ("ann", "bob", "eve")
+
+
+def published(data: st.DataObject) -> list[TopicMsg]:
+    """A few messages of each publisher, which depend on earlier ones."""
+    messages: list[TopicMsg] = []
+    last = dict.fromkeys(PUBLISHERS, 0)
+    for index in range(data.draw(st.integers(1, 9))):
+        key = data.draw(st.sampled_from(PUBLISHERS))
+        last[key] += 1
+        earlier = [message.id_in(TOPIC_ID) for message in messages]
+        deps = data.draw(st.lists(st.sampled_from(earlier), max_size=2, unique=True)) if earlier else []
+        content = TopicMsgContentMsg(bytes([index]))
+        messages.append(signed(TopicMsg(key.public.data, last[key], tuple(deps), (), content), key, TOPIC_ID))
+    return messages
+
+
+def forged(message: TopicMsg, how: str) -> TopicMsg:
+    match how:
+        case "stranger":
+            return signed(replace(message, publisher=STRANGER.public.data), STRANGER, TOPIC_ID)
+        case "topic":
+            key = next(key for key in PUBLISHERS if key.public.data == message.publisher)
+            return signed(message, key, STRANGER.public.data)
+        case _:
+            return replace(message, content=TopicMsgContentMsg(b"forged"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_n2_in_order_after_what_they_depend_on_and_once(data: st.DataObject):
+    messages = published(data)
+    lost = data.draw(st.sets(st.sampled_from(range(len(messages))), max_size=2))
+    chance = random.Random(data.draw(st.integers(0, 2**32)))
+    publishers = frozenset(key.public.data for key in PUBLISHERS)
+    advert = signed(TopicAdvert(TOPIC_ID, (), (), 1, 0, publishers), TOPIC_KEY)
+    world = Simulation({"topic": TOPIC}, lambda _name, _operation: None)
+    world.spawn("topic", TopicSettings(STRANGER.public.data, advert, TopicLimits(hold_s=10.0)), "topic")
+    at = EngineID(None, "topic")
+    for name in SUBSCRIBERS:
+        world.send(at, SubRequest(TOPIC_ID), sender=EngineID("x@127.0.0.1", name))
+    while world.choices():
+        event = world.choices()[0]
+        if event.kind == "ended":  # the subscribers are there, though they are no engines of this world
+            del world.pending[event.number]
+        else:
+            world.happen(event)
+    for index, message in enumerate(messages):
+        for _ in range(0 if index in lost else chance.choice((1, 1, 2))):
+            world.send(at, Forward(message), sender=EngineID("x@127.0.0.1", "publisher"))
+        world.send(at, Forward(forged(message, chance.choice(("stranger", "topic", "content")))), sender=None)
+    world.send(at, UnsubRequest(TOPIC_ID), sender=EngineID("x@127.0.0.1", "eve"))
+    world.run(chance, timers=False)
+    for _ in range(3):
+        world.time_s += 6.0
+        if world.engines["topic"].environment.due(world.time_s):
+            world.fire()
+        world.run(chance, timers=False)
+    kept = [message for index, message in enumerate(messages) if index not in lost]
+    lost_ids = {messages[index].id_in(TOPIC_ID) for index in lost}
+    for name in ("ann", "bob"):
+        got = [one.message for one in world.received(name) if isinstance(one, Forward)]
+        check_order(got, messages)
+        assert set(got) <= set(kept)
+        if not lost:
+            assert len(got) == len(kept)
+        # Whatever is neither lost nor depends on what is comes.
+        unharmed = [one for one in kept if not depends(one, messages, lost_ids)]
+        assert set(unharmed) <= set(got)
+    received = world.received("eve")
+    ends = [index for index, one in enumerate(received) if isinstance(one, UnsubReply)]
+    assert [one.result for one in received if isinstance(one, SubReply)] == [Success()]
+    assert len(ends) == 1
+    assert not [one for one in received[ends[0] :] if isinstance(one, Forward)]
+    assert not len(world.engines["topic"].environment.state.waiting)
+    assert not len(world.engines["topic"].environment.state.dependents)
+
+
+def depends(message: TopicMsg, messages: list[TopicMsg], lost: set[bytes]) -> bool:
+    by_id = {one.id_in(TOPIC_ID): one for one in messages}
+    return any(dep in lost or depends(by_id[dep], messages, lost) for dep in message.deps)
+
+
+def check_order(got: list[TopicMsg], messages: list[TopicMsg]) -> None:
+    assert len({one.id_in(TOPIC_ID) for one in got}) == len(got)
+    for key in PUBLISHERS:
+        seqs = [one.seq for one in got if one.publisher == key.public.data]
+        assert seqs == sorted(seqs)
+    before: set[bytes] = set()
+    for one in got:
+        assert set(one.deps) <= before
+        before.add(one.id_in(TOPIC_ID))
+
+
+def test_a_topic_has_the_name_that_routers_let_through():
+    assert topic_name(TOPIC_ID).startswith("topic-")

@@ -61,7 +61,7 @@ def test_start_arguments(start: Any):
             start(wrong)
 
 
-@hypothesis_settings(deadline=None)
+@hypothesis_settings(deadline=None, max_examples=50)
 @given(st.lists(REQUESTS, max_size=25), st.lists(st.sampled_from(["ok", "fails"]), max_size=5), st.integers(0, 2**32))
 def test_the_dynamic_one_is_a_dict(requests: list[Any], fate: list[str], seed: int):
     for ledger in (False, True):

@@ -472,6 +472,24 @@ def test_a_later_reply_to_a_caller_that_has_given_up_reaches_nobody_else(worker:
     assert heard_after == [(Atom("seen_reply"), {Atom("state"): ("started",)})]
 
 
+def test_a_call_is_answered_by_what_goes_to_its_caller_only(worker: tuple[Node, Pid]):
+    node, pid = worker
+    answers: list[Any] = []
+    caller = node.spawn(lambda own: answers.append(own.call(pid, (Atom("later"), {Atom("number"): 1}))))
+    gevent.sleep(0.005)
+    process = node.table.find(pid)
+    assert process is not None
+    (request,) = process.instance.environment.state.due  # type: ignore[attr-defined]
+    other = Envelope(None, EngineID(None, "elsewhere"), Answer(9), reference=request.reference)
+    make(node, messages=(other,))
+    seen(node)
+    assert answers == []
+    node.cast(pid, Atom("release"))
+    while node.is_alive(caller):
+        gevent.sleep(0.001)
+    assert answers == [(Atom("answer"), {Atom("number"): 1})]
+
+
 def test_operations_inline_come_back_in_order_and_are_performed_by_the_engine(worker: tuple[Node, Pid]):
     node, _ = worker
     tell(node, "worker", Work((Inline(1), Inline(None), Inline(2))))
@@ -542,6 +560,23 @@ def test_a_parent_that_ends_is_the_end_of_one_that_traps_exits(worker: tuple[Nod
         gevent.sleep(0.001)
 
 
+@pytest.mark.parametrize("reason", ["boom", "normal"])
+def test_others_that_are_linked_with_one_that_traps_exits(worker: tuple[Node, Pid], reason: str):
+    node, pid = worker
+
+    def body(own: OwnProcess) -> None:
+        own.link(pid)
+        if reason == "boom":
+            own.exit(own.pid, Atom("boom"))
+            own.receive()
+
+    other = node.spawn(body)
+    while node.is_alive(other):
+        gevent.sleep(0.001)
+    gevent.sleep(0.01)
+    assert node.is_alive(pid) == (reason == "normal")
+
+
 @pytest.mark.parametrize("by_name", [True, False])
 def test_one_that_is_watched(worker: tuple[Node, Pid], by_name: bool):
     node, _ = worker
@@ -601,9 +636,9 @@ def test_an_envelope_for_a_mailbox_that_is_not_there_is_refused(worker: tuple[No
 # -- the common dialect ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("request_term", "said"),
-    [
+def test_calls_that_cannot_be_read_are_refused_in_words(worker: tuple[Node, Pid]):
+    node, pid = worker
+    for request_term, said in (
         ((Atom("later"), {Atom("number"): b"1"}), b"number"),
         ((Atom("later"), {}), b"fields"),
         ((Atom("later"), {Atom("number"): 1, Atom("other"): 2}), b"fields"),
@@ -613,16 +648,13 @@ def test_an_envelope_for_a_mailbox_that_is_not_there_is_refused(worker: tuple[No
         (b"later", b"expected {Message, Fields}"),
         ((Atom("worker"), Atom("later"), {Atom("numbr"): 1}), b"fields"),
         ((Atom("ticker"), Atom("increment"), {}), b"no such message"),
-    ],
-)
-def test_calls_that_cannot_be_read_are_refused_in_words(worker: tuple[Node, Pid], request_term: Any, said: bytes):
-    node, pid = worker
-    match node.call(pid, request_term):
-        case (Atom("error"), (Atom("malformed"), text)):
-            assert said in text
-        case answer:
-            raise AssertionError(answer)
-    node.cast(pid, request_term)
+    ):
+        match node.call(pid, request_term):
+            case (Atom("error"), (Atom("malformed"), text)):
+                assert said in text
+            case answer:
+                raise AssertionError(answer)
+        node.cast(pid, request_term)
     assert seen(node) == ("started",)
 
 

@@ -80,7 +80,7 @@ def behaviour_of(plans: list[Plan], asked: list[int]) -> EngineBehaviour[str]:
     return EngineBehaviour("toy", (Letter,), lambda args: (None, args), First(*guards))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(PLANS, st.lists(st.sampled_from("abcd"), max_size=8))
 def test_turns_are_as_the_specification_has_them(plans: list[Plan], letters: list[str]):
     asked: list[int] = []
@@ -108,7 +108,7 @@ def test_turns_are_as_the_specification_has_them(plans: list[Plan], letters: lis
         assert environment == replace(before, state=seen[-1])
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(PLANS, st.lists(st.sampled_from("abcd"), max_size=8))
 def test_a_run_can_be_had_again(plans: list[Plan], letters: list[str]):
     behaviour = behaviour_of(plans, [])
@@ -117,7 +117,7 @@ def test_a_run_can_be_had_again(plans: list[Plan], letters: list[str]):
     assert runs[0] == runs[1]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from(["one", "two"]), st.booleans()), max_size=30), st.integers(0, 2**32))
 def test_counts_are_those_of_one_order_and_turns_of_an_engine_change_no_other(script: list[Any], seed: int):
     """E2: each count is the number of increments that have been handled before, in one order that all see."""

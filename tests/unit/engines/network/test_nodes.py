@@ -10,10 +10,10 @@ import gevent
 import pytest
 
 from engines.effects import Effects
-from engines.engine import Engine, Refused, ask
+from engines.engine import Engine, Refused
 from engines.guards import NO_SETTINGS, EngineBehaviour, First, Turn, on
 from engines.messages import EngineID, Envelope, Message, decode_envelope, encode_envelope
-from engines.network_registry.adverts import IPAddr, TransportProtocol, node_text, router_name, signed
+from engines.network_registry.adverts import ClusterAddr, IPAddr, TransportProtocol, router_name, signed
 from engines.network_registry.messages import GetNodeAdvertRequest, NodeAdvert
 from engines.network_registry.server import add_peer, advertise, node_advert, submit
 from engines.router import server as router
@@ -522,5 +522,10 @@ def test_the_cluster_is_cut(cluster):
     one.node.disconnect(other.node.name)
     pass_notes(one, other, 51, 100)
     assert until(lambda: notes(other) == list(range(1, 101)))
-    assert node_text(one.id) != node_text(other.id)
-    assert ask(other.node, TICKER, CountRequest()) == CountReply(0)
+
+
+def test_a_node_of_the_cluster_that_is_not_there(cluster):
+    one, _ = cluster
+    nobody = new_key().public.data
+    add_peer(one.node, nobody, (ClusterAddr("nobody@127.0.0.1"),), permanent=True)
+    assert until(lambda: "cannot be reached" in (router.status(one.node, nobody).failure or ""))
