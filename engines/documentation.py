@@ -14,6 +14,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, Final, get_args, get_origin, get_type_hints
@@ -82,6 +83,7 @@ def constructed(function: Callable[..., Any], package: str) -> list[type]:
     """The messages and effects that a function, and those of its package that it uses, construct; in order."""
     found: dict[type, None] = {}
     seen: set[Any] = set()
+    methods = _methods(package)
 
     def visit(subject: Any) -> None:
         subject = inspect.unwrap(subject)
@@ -95,6 +97,10 @@ def constructed(function: Callable[..., Any], package: str) -> list[type]:
             value = _resolve(node, names)
             if inspect.isfunction(value) and value.__module__.startswith(package):
                 visit(value)
+            elif value is None and isinstance(node, ast.Attribute):
+                # Of some object: the methods of that name that the package has.
+                for method in methods.get(node.attr, ()):
+                    visit(method)
         for node in ast.walk(_tree(subject)):
             if isinstance(node, ast.Call):
                 value = _resolve(node.func, names)
@@ -103,6 +109,21 @@ def constructed(function: Callable[..., Any], package: str) -> list[type]:
 
     visit(function)
     return list(found)
+
+
+@cache
+def _methods(package: str) -> dict[str, list[Any]]:
+    """Name to methods of that name, of the classes in a package's behaviour."""
+    found: dict[str, list[Any]] = {}
+    for name, module in list(sys.modules.items()):
+        if not name.startswith(f"{package}.") or name.endswith((".server", ".messages")):
+            continue
+        for cls in vars(module).values():
+            if inspect.isclass(cls) and cls.__module__ == name and not issubclass(cls, Message):
+                for attribute, value in vars(cls).items():
+                    if inspect.isfunction(value) and not attribute.startswith("__"):
+                        found.setdefault(attribute, []).append(value)
+    return found
 
 
 def _tree(function: Any) -> ast.AST:
@@ -180,7 +201,8 @@ def _when(guard: Any) -> str:
         return what
     if guard.when.__name__ == "_from_itself":
         return f"{what}, what came of an operation"
-    return f"{what}, {in_markdown(first_paragraph(guard.when)).rstrip('.').removeprefix('Whether ')}"
+    said = in_markdown(first_paragraph(guard.when)).rstrip(".").removeprefix("Whether ")
+    return f"{what}, {said or guard.when.__name__.strip('_').replace('_', ' ')}"
 
 
 def _shown(cls: type) -> str:
