@@ -2,7 +2,7 @@
 # make test    every test, against the BEAMs of this machine;  make test ARGS="-k ticker -m 'not slow'"
 # make check   lint and test: what CI runs
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-otp-matrix lint format check screenshots bench clean
+.PHONY: help setup run test oracle test-otp-matrix lint format check screenshots bench clean
 
 BIN := .venv/bin
 PYTHON ?=
@@ -21,6 +21,9 @@ run: setup  ## the demo: a BEAM supervises Python engines
 
 test: setup  ## all tests; ARGS go to pytest
 	@bash scripts/test.sh $(ARGS)
+
+oracle: setup  ## random runs of the ordering engines against sequential replay; ARGS="--runs 1000 --seed 7"
+	@$(BIN)/python -m tests.property.ordering.oracle $(ARGS)
 
 test-otp-matrix: setup  ## as root: the BEAM tests with Debian's later releases, in folders of their own; OTP=27 for one
 	@bash scripts/otp_matrix.sh $(OTP) -- $(ARGS)

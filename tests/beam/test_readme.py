@@ -123,6 +123,28 @@ def test_command_line(
                     session.expect(printed[command.split()[1]])
 
 
+@pytest.mark.timeout(120)
+@pytest.mark.slow
+def test_the_anoma_node(installed: Path, terminal_environment: dict[str, str], tmp_path: Path) -> None:
+    (block,) = PAGE.blocks_in("sh", "An Anoma node")
+    start, *others = block.text.splitlines()
+    printed = [
+        "...1 committed in block 1, done, wrote apples = 5...",
+        "...2 committed in block 2, done, wrote 7 = 42...",
+        "1 committed in block 1, done, wrote apples = 5...",
+        "",
+        "block 2: transactions 2 to 2...7 = 42...",
+    ]
+    environment = {**terminal_environment, "HOME": str(tmp_path)}
+    with Session(start, tmp_path, environment) as started:
+        started.expect("READY ...anoma@127.0.0.1...", 20)
+        for command, text in zip(others, printed, strict=True):
+            with Session(command, tmp_path, environment) as session:
+                assert session.run() == 0, f"{command}:\n{session.terminal.text}"
+                if text:
+                    session.expect(text)
+
+
 def test_the_child_spec_of_the_introduction_is_that_of_the_quickstart(elixir: Elixir) -> None:
     (block,) = PAGE.blocks_in("elixir", "pyanoma")
     spec = elixir.eval(block.text)
