@@ -110,7 +110,7 @@ class VersionedMap(Mapping[K, V], Generic[K, V]):
             return True
         if isinstance(other, VersionedMap):
             # One table may belong to both: what is in it is noted before it moves on.
-            return dict(self._take()) == dict(other._take())  # noqa: SLF001
+            return dict(self._take()) == dict(other._take())
         return dict(self._take()) == other if isinstance(other, Mapping) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]

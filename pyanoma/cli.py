@@ -20,6 +20,7 @@ COMMANDS: Final = (
     "info",
     "tx",
     "block",
+    "intent",
     "storage",
     "shell",
     "trace",

@@ -32,7 +32,7 @@ And in sections, of the Anoma node (in the environment ``PYANOMA_STORAGE_PATH`` 
 ``[ordering]``
 ``shards``                     how many; 2
 ``max_in_flight``              transactions accepted and not finished, beyond which new ones are refused; 10000
-``gas``                        what a Nock program may use; 10000000
+``gas``                        the most that a program may ask for; 10000000
 ``[intents]``
 ``time_limit``                 seconds for one run of the solver; 5
 ``gather``                     seconds that the solver waits for more intents; 0.05

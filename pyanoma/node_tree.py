@@ -115,6 +115,7 @@ def ordering(config: NodeConfig) -> Iterator[EngineSpec | Subsystem]:
             shards=tuple(EngineID(None, name) for name in shard_names(config)),
             ledger=EngineID(None, LEDGER),
             most_in_flight=config.ordering.max_in_flight,
+            most_gas=config.ordering.gas,
             programs={**STANDARD, **load_programs(config.programs)},
         ),
     )

@@ -40,7 +40,7 @@ from anoma.nock.formula import (
 )
 from anoma.nock.jets import JETS, Jet, NoResult
 from anoma.nock.mug import mug
-from anoma.nock.noun import Cell, Noun, replace_axis, same
+from anoma.nock.noun import Cell, Noun, format_noun, replace_axis, same
 
 PUTS: Final = 0x73747570
 """The hint ``puts``: its value is an output of the evaluation."""
@@ -103,7 +103,8 @@ class Evaluation:
         return _run(self, sys.maxsize if max_steps is None else max_steps)
 
     def __repr__(self) -> str:
-        return f"<evaluation of {self.formula!r:.60} on {self.subject!r:.60}, {self.gas} gas used>"
+        formula, subject = format_noun(self.formula, 60), format_noun(self.subject, 60)
+        return f"<evaluation of {formula} on {subject}, {self.gas} gas used>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,7 +369,7 @@ def _run(start: Evaluation, max_steps: int) -> Outcome:
                 formula = program[2]
                 continue
             elif kind == REFUSED:
-                why = f"there is nothing to read at {subject!r:.80}"
+                why = f"there is nothing to read at {format_noun(subject, 80)}"
                 break
             else:
                 why = program[2]

@@ -40,6 +40,9 @@ INVALID: Final = 15  # why
 DEPTH: Final = 48
 """Functions inside each other, at most: they use Python's stack."""
 
+MOST_GAS: Final = 200
+"""Gas of a function in another one, at most: a function is one step, and a formula may hold one part many times."""
+
 _OPERATIONS: Final = {bytes((number,)): number for number in range(1, 13)} | {b"": 0}
 
 # The head of what is no noun of a program.
@@ -94,7 +97,7 @@ def _function(formula: Noun, depth: int) -> tuple[Function, int, int] | None:
         program: Program = formula._program
     except AttributeError:
         program = _make(formula, depth - 1)
-    if program[0] == FUNCTION and program[3] < depth:
+    if program[0] == FUNCTION and program[3] < depth and program[1] <= MOST_GAS:
         return program[2], program[1], program[3]
     return None
 

@@ -34,8 +34,8 @@ def jam(noun: Noun) -> bytes:
         '714834'
     """
     keys = TermKeys()
-    if type(noun) is Cell:
-        keys.key(noun)
+    keys.key(noun)
+    names = keys.cells
     starts: dict[Any, int] = {}
     output = bytearray()
     window = 0  # bits that are not in `output` yet
@@ -52,8 +52,8 @@ def jam(noun: Noun) -> bytes:
                 starts[name] = start
             continue
         if kind is Cell:
-            # A tuple, so that it is no atom.
-            name = (keys.key(item),)
+            # Negative, so that it is no atom.
+            name = ~names[id(item)]
             reference = starts.get(name)
             if reference is None:
                 if position:
@@ -68,7 +68,7 @@ def jam(noun: Noun) -> bytes:
         else:
             reference = starts.get(item) if item else None
             if reference is None:
-                number = item if kind is int else _number(item)
+                number: int = item if kind is int else _number(item)
                 bits, size = _mat(number)
                 bits <<= 1
                 size += 1
@@ -93,15 +93,15 @@ def jam(noun: Noun) -> bytes:
 
 def _number(atom: Any) -> int:
     if isinstance(atom, (int, bytes)) and not isinstance(atom, bool):
-        number = atom_int(atom)
-        if number >= 0:
-            return number
+        return atom_int(atom)
     raise NounError(f"expected a number, bytes or a cell, got {type(atom).__name__} {atom!r:.80}")
 
 
 def _mat(number: int) -> tuple[int, int]:
     """``mat``: the bits as a number, and how many."""
-    if number == 0:
+    if number <= 0:
+        if number < 0:
+            raise NounError(f"an atom is a natural number, got {number:#x}")
         return 1, 1
     length = number.bit_length()
     log = length.bit_length()

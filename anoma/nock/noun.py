@@ -217,21 +217,24 @@ class TermKeys:
     """Numbers for nouns: two nouns get the same number if, and only if, they are the same Elixir term.
 
     ``9`` and ``b"\\x09"`` are the same atom, but two terms: two elements of an Elixir set, two keys of a map.
+
+    Attributes:
+        cells: the numbers of the cells that have one, by `id`.
     """
 
-    __slots__ = ("_atoms", "_cells", "_kept", "_pairs")
+    __slots__ = ("_atoms", "_kept", "_pairs", "cells")
 
     def __init__(self) -> None:
         self._atoms: dict[Any, int] = {}
         self._pairs: dict[tuple[int, int], int] = {}
-        self._cells: dict[int, int] = {}
+        self.cells: dict[int, int] = {}
         self._kept: list[Cell] = []  # so that no other cell gets the identity of one that is known
 
     def key(self, noun: Noun) -> int:
         """The number of a noun."""
         if type(noun) is not Cell:
             return self._atom(noun)
-        cells, pairs = self._cells, self._pairs
+        cells, pairs = self.cells, self._pairs
         known = cells.get(id(noun))
         if known is not None:
             return known
@@ -239,19 +242,25 @@ class TermKeys:
         pending = [noun]
         while pending:
             top = pending[-1]
-            if id(top) in cells:
-                pending.pop()
-                continue
             head, tail = top.head, top.tail
-            head_key = cells.get(id(head)) if type(head) is Cell else self._atom(head)
-            tail_key = cells.get(id(tail)) if type(tail) is Cell else self._atom(tail)
-            if tail_key is None:
-                pending.append(tail)  # type: ignore[arg-type]  # only a cell has no key yet
+            if type(head) is Cell:
+                head_key = cells.get(id(head))
+                if head_key is None:
+                    pending.append(head)
+                    continue
+            else:
+                head_key = None
+            if type(tail) is Cell:
+                tail_key = cells.get(id(tail))
+                if tail_key is None:
+                    pending.append(tail)
+                    continue
+            else:
+                tail_key = self._atom(tail)
             if head_key is None:
-                pending.append(head)  # type: ignore[arg-type]
-            if head_key is not None and tail_key is not None:
-                pending.pop()
-                cells[id(top)] = pairs.setdefault((head_key, tail_key), len(pairs) + len(self._atoms))
+                head_key = self._atom(head)
+            pending.pop()
+            cells[id(top)] = pairs.setdefault((head_key, tail_key), len(pairs) + len(self._atoms))
         return cells[id(noun)]
 
     def _atom(self, atom: Noun) -> int:
@@ -414,7 +423,7 @@ def _checked(value: Any) -> Noun:
     if isinstance(value, bool) or not isinstance(value, (int, bytes, Cell)):
         raise NounError(f"expected a number, bytes or a cell, got {type(value).__name__} {value!r:.80}")
     if isinstance(value, int) and value < 0:
-        raise NounError(f"an atom is a natural number, got {value}")
+        raise NounError(f"an atom is a natural number, got {value:#x}")
     return value
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from anoma.nock.errors import CueError, NockCrash
 from anoma.nock.evaluator import Evaluation
 from anoma.nock.jam import cue
-from anoma.nock.noun import Cell, Noun, list_elements, noun
+from anoma.nock.noun import Cell, Noun, format_noun, list_elements, noun
 
 
 def transaction_code(code: Noun) -> Noun:
@@ -24,7 +24,7 @@ def transaction_code(code: Noun) -> Noun:
     if type(code) is Cell:
         return code
     if not isinstance(code, bytes):
-        raise NockCrash(f"the code of a transaction is a cell or jammed bytes, got the number {code}")
+        raise NockCrash(f"the code of a transaction is a cell or jammed bytes, got the number {format_noun(code, 80)}")
     try:
         return cue(code)
     except CueError as error:

@@ -3,14 +3,14 @@
 1. The program, a core, is called at its arm 2; its result is a cell, whose tail is the second stage.
 2. The second stage, a core, gets the transaction's fingerprint as an atom at axis 6 and is called at its arm 2.
 
-Operation 12 with the list ``[id key]`` (`id` is not looked at) gives the value of a key; one that was never written has
-none: the evaluation crashes. The result of the second stage is the list of writes, of cells ``[key value]``; the first
-for a key counts.
+Operation 12 with the list ``[id key]`` (`id` is not looked at) gives the value of a key; one that was never written
+has none: the evaluation crashes. The result of the second stage is the list of writes, of cells ``[key value]``; the
+first for a key counts.
 
 Pure.
 
-Source: Anoma's Elixir node, ``backends.ex``, backend ``debug_term_storage``. There a transaction's own identifier stands
-at axis 6.
+Source: Anoma's Elixir node, ``backends.ex``, backend ``debug_term_storage``. There a transaction's own identifier
+stands at axis 6.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Nock as the specification runs it: a formula that is evaluated once for each read.
 
-The subject is ``[state [key value]]``, where the state is 0 at first, and ``[state 0]`` where there is nothing to read to
-begin with. A key that was never written has the value 0: Nock's null. The result is ``[state requests]``, the new state
-and a list: an atom asks for the value of that key, a cell ``[key value]`` writes. The program halts when its state is
-``0x65786974``, "exit".
+The subject is ``[state [key value]]``, where the state is 0 at first, and ``[state 0]`` where there is nothing to read
+to begin with. A key that was never written has the value 0: Nock's null. The result is ``[state requests]``, the new
+state and a list: an atom asks for the value of that key, a cell ``[key value]`` writes. The program halts when its
+state is ``0x65786974``, "exit".
 
 Differences from the specification:
 
@@ -60,7 +60,7 @@ class NockmaProgram:
         self.formula = formula
         self.gas = gas
 
-    def start(self, fingerprint: int, keys: frozenset[Key]) -> NockmaState | Failure:  # noqa: ARG002  # other kinds use it
+    def start(self, fingerprint: int, keys: frozenset[Key]) -> NockmaState | Failure:  # other kinds use it
         try:
             return NockmaState(KeyTable.of(keys))
         except ValueError as error:
@@ -77,7 +77,9 @@ class NockmaProgram:
             subject = Cell(state.noun, 0 if read is None else _pair(*read))
             outcome = Evaluation(subject, self.formula, state.gas, self.gas).run()
             if type(outcome) is Scry:
-                return Failure("the program crashed: operation 12 is not for this kind of program, which asks for reads")
+                return Failure(
+                    "the program crashed: operation 12 is not for this kind of program, which asks for reads"
+                )
             if type(outcome) is not Done:
                 return Failure(why(outcome))
             result = outcome.noun

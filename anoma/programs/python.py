@@ -29,7 +29,7 @@ from typing import Any, Final
 from anoma.keys import Key
 from anoma.programs.runnable import ABSENT, Failure, Output, Read, Runnable, Step, Write, as_term
 from anoma.versioned_map import VersionedMap
-from erlang_bridge.errors import brief
+from erlang_bridge.errors import BridgeError, brief
 
 Program = Callable[..., Any]
 """A generator function, or a class whose instances are `Runnable`."""
@@ -73,7 +73,7 @@ class PythonProgram:
         self.function = function
         self.args = args
 
-    def start(self, fingerprint: int, keys: frozenset[Key]) -> PythonState:  # noqa: ARG002  # other kinds use them
+    def start(self, fingerprint: int, keys: frozenset[Key]) -> PythonState:  # other kinds use them
         return PythonState(VersionedMap())
 
     def halted(self, state: PythonState) -> bool:
@@ -89,7 +89,7 @@ class PythonProgram:
             generator = self._generator(state)
             return Step(self._run(generator, state, outputs), tuple(outputs))
         except _NotAnOutput as error:
-            return Failure(f"the program {self.name} should yield Read(Key) or Write(Key, Value), got {error}")
+            return Failure(f"the program {self.name} {error}")
         except Exception as error:  # noqa: BLE001  # whatever a program raises is its transaction's failure
             return Failure(f"the program {self.name} failed: {_told(error)}")
 
@@ -131,7 +131,7 @@ class PythonProgram:
             position += 1
             kind = type(yielded)
             if kind is Write:
-                outputs.append(Write(_key(yielded.key), yielded.value))
+                outputs.append(Write(_key(yielded.key), _written(yielded)))
                 value = None
             elif kind is Read:
                 key = _key(yielded.key)
@@ -141,11 +141,19 @@ class PythonProgram:
                     return PythonState(known, position, key, live=_Live(generator))
                 value = _own(found)
             else:
-                raise _NotAnOutput(brief(yielded, 80))
+                raise _NotAnOutput(f"should yield Read(Key) or Write(Key, Value), got {brief(yielded, 80)}")
 
 
 class _NotAnOutput(Exception):
-    """What a program has yielded instead."""
+    """What a program has done instead, in words."""
+
+
+def _written(output: Write) -> Any:
+    """What is written, as it is now: the program may go on changing its own."""
+    try:
+        return as_term(output.value)
+    except BridgeError as error:
+        raise _NotAnOutput(f"writes what is no term: {error}") from None
 
 
 def _own(value: Any) -> Any:
@@ -171,7 +179,7 @@ def python_program(parts: tuple[Any, ...], programs: Mapping[str, Program]) -> R
         try:
             construct: Any = program
             made = construct(*args) if type(args) is list else construct(args)
-        except Exception as error:  # noqa: BLE001  # its constructor judges its arguments
+        except Exception as error:  # its constructor judges its arguments
             raise ValueError(f"the program {text} does not take {brief(args, 80)}: {error}") from error
         runnable: Runnable = made
         return runnable

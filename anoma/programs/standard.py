@@ -31,7 +31,7 @@ def add(*pairs: tuple[Key, int]) -> Run:
 
 
 def transfer(source: Key, target: Key, amount: int) -> Run:
-    """``[Source, Target, Amount]``: take from one number and give to another; fails where that would leave less than 0."""
+    """``[Source, Target, Amount]``: take from one number and give to another; fails where there is not enough."""
     balance = _number((yield Read(source)))
     if amount < 0 or balance < amount:
         raise ValueError(f"expected an amount from 0 to {balance}, which is what there is, got {amount}")

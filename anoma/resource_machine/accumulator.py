@@ -1,8 +1,8 @@
 """The commitment tree: what was created, as one root, and paths that show it.
 
 A Merkle tree of depth 32 that only grows; a subtree without leaves has a hash of its own for each height.
-`CommitmentTree` is the whole tree, for those who hand out paths. `Frontier` is as much of it as is needed to go on: at
-most 32 hashes, what a node keeps as state.
+`CommitmentTree` is the whole tree. `Frontier` is as much of it as is needed to go on: at most 32 hashes, what a node
+keeps as state; with the hashes of full subtrees at hand, wherever they are, it gives paths too.
 
 Source: nspec v0.2.0, "Commitment accumulator". Hashes are SHA-256 with a first byte that tells leaves from nodes (as in
 RFC 6962, 2.1), so that a node cannot pass for a commitment.
@@ -10,7 +10,7 @@ RFC 6962, 2.1), so that a node cannot pass for a commitment.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -82,19 +82,72 @@ class Frontier:
         Raises:
             ValueError: the tree is full.
         """
+        return self.grow(commitments)[0]
+
+    def grow(self, commitments: Iterable[bytes]) -> tuple[Frontier, list[tuple[int, int, bytes]]]:
+        """With more leaves, and what they complete.
+
+        Returns:
+            The frontier after it; and height, index at that height, and hash of each full subtree that is new, the
+            leaves among them: what `path` asks for.
+
+        Raises:
+            ValueError: the tree is full.
+        """
         peaks = list(self.peaks)
         size = self.size
+        full = []
         for commitment in commitments:
             if size >= 1 << DEPTH:
                 raise ValueError(f"the commitment tree is full: it has room for {1 << DEPTH} commitments")
             hashed = _leaf(commitment)
             height = 0
+            full.append((0, size, hashed))
             while size >> height & 1:
                 hashed = _node(peaks.pop(), hashed)
                 height += 1
+                full.append((height, size >> height, hashed))
             peaks.append(hashed)
             size += 1
-        return Frontier(size, tuple(peaks))
+        return Frontier(size, tuple(peaks)), full
+
+    def path(self, position: int, full: Callable[[int, int], bytes]) -> MerklePath:
+        """The path from a leaf to the root.
+
+        Args:
+            position: of the leaf.
+            full: gives the hash of a full subtree, by its height and index, as `grow` has had it. Called once for each
+                height at most.
+
+        Raises:
+            ValueError: there is no leaf.
+
+        Example:
+            >>> frontier, made = Frontier().grow([b"CM_one", b"CM_two", b"CM_three"])
+            >>> known = {(height, index): hashed for height, index, hashed in made}
+            >>> verify_path(b"CM_two", frontier.path(1, lambda *place: known[place]), frontier.root)
+            True
+        """
+        if not 0 <= position < self.size:
+            raise ValueError(f"a tree of {self.size} leaves has none at position {position}")
+        peaks = {}
+        done = 0
+        waiting = iter(self.peaks)
+        for height in range(DEPTH, -1, -1):
+            if self.size >> height & 1:
+                peaks[height, done >> height] = next(waiting)
+                done += 1 << height
+
+        def hash_at(height: int, index: int) -> bytes:
+            if index << height >= self.size:
+                return _empty(height)
+            if (height, index) in peaks:
+                return peaks[height, index]
+            if (index + 1) << height <= self.size:
+                return full(height, index)
+            return _node(hash_at(height - 1, 2 * index), hash_at(height - 1, 2 * index + 1))
+
+        return MerklePath(position, tuple(hash_at(height, (position >> height) ^ 1) for height in range(DEPTH)))
 
     @property
     def root(self) -> bytes:

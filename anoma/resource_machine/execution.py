@@ -71,7 +71,9 @@ def blob_key(key: Noun) -> Key:
 
 def created_by(key: Key) -> bytes | None:
     """The commitment whose key this is; None: it is another key."""
-    return key[2] if type(key) is tuple and len(key) == 3 and key[:2] == (SPACE, _COMMITMENTS) else None
+    if type(key) is tuple and len(key) == 3 and key[:2] == (SPACE, _COMMITMENTS) and type(key[2]) is bytes:
+        return key[2]
+    return None
 
 
 class Label(NamedTuple):

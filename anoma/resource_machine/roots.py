@@ -1,8 +1,8 @@
 """How the commitment tree grows without making transactions wait.
 
 Were the tree's root part of what a transaction writes, each would wait for the one before. So transactions write
-commitments under keys of their own, and the tree follows, a step for each block: when a block is committed, whoever
-watches blocks (one `TreeKeeper`) hands the writes in it, in order, to `TreeKeeper.committed`, and submits the
+commitments under keys of their own, and the tree follows, a step for each block, or for several: when they are
+committed, whoever watches blocks hands the writes in them, in order, to `TreeKeeper.committed`, and submits the
 `TreeStep` that comes of it as a transaction of its own, ``{resource_machine, {advance, {Size, Root, [Commitment]}}}``,
 with `label_of_step` as its label.
 
@@ -10,7 +10,7 @@ A step is ordered, journalled, executed and replayed like any other transaction,
 or ledger. It reads and writes the tree's keys only: it waits for the step before, and no other transaction waits for it
 but those that name its root. Anybody may submit one, as it adds only what was really committed, and nothing twice.
 
-The root of a block is known one block after it: nobody can name it earlier.
+The root of a block is known when its step is in a block: nobody can name it earlier.
 """
 
 from __future__ import annotations

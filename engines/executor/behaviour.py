@@ -7,14 +7,14 @@ the rules of the program.
 Differences from the specification:
 
 * It starts by itself; there only a read starts it, and a transaction that only writes never runs.
-* Its name has the transaction's fingerprint, and its address the node; there all Executors have one name, and cannot be
-  reached.
+* Its name has the transaction's fingerprint, and its address the node; there all Executors have one name, and cannot
+  be reached.
 * The program gets its reads in an order of its own, not in that of their arrival.
-* It tells the worker and the issuer, once each, with all reads and writes of the run; there only the issuer, and without
-  those of the last step. The issuer hears from it in the worker's name, whom it has asked.
-* A read or write outside of the label fails the transaction, as do a program's error, no more gas, a promised write that
-  is missing, and a program that neither halts nor waits; there such reads and writes are dropped, and some of the others
-  wait for ever.
+* It tells the worker and the issuer, once each, with all reads and writes of the run; there only the issuer, and
+  without those of the last step. The issuer hears of it in the worker's name, whom it has asked.
+* A read or write outside of the label fails the transaction, as do a program's error, no more gas, a promised write
+  that is missing, and a program that neither halts nor waits; there such reads and writes are dropped, and some of the
+  others wait for ever.
 * A transaction that fails writes nothing, and lets go of all of its locks, of writes that it had promised as well.
 * Only the shard that has a key can say what it reads.
 
@@ -122,7 +122,9 @@ def _requests(turn: Turn[ExecutorState], keys: Any) -> tuple[Envelope, ...]:
     return tuple(turn.send(settings.key_to_shard(key), KVSReadRequest(ts, key, True)) for key in keys)
 
 
-def _finished(turn: Turn[ExecutorState], state: ExecutorState, outcome: Outcome, arrived: Any) -> Effects[ExecutorState]:
+def _finished(
+    turn: Turn[ExecutorState], state: ExecutorState, outcome: Outcome, arrived: Any
+) -> Effects[ExecutorState]:
     """Write or skip, let go, tell, and end."""
     settings: ExecutorSettings = turn.settings
     ts, rights = settings.timestamp, settings.rights

@@ -27,7 +27,7 @@ from typing import Any, Final
 from anoma.persistent_map import PersistentMap
 from engines.effects import Effects, SetTimer, Unwatch, Watch
 from engines.guards import Ended, EngineBehaviour, First, Turn, on, on_elapsed, on_ended, on_outcome, on_started
-from engines.intent_pool.intents import Intent, after_execution, commitments_of, nullifiers_of
+from engines.intent_pool.intents import Intent, after_execution
 from engines.intent_pool.messages import (
     MESSAGES,
     AllIntents,
@@ -52,6 +52,7 @@ from engines.intent_pool.messages import (
     TransactionExecuted,
     Unsubscribe,
 )
+from engines.intent_pool.remembered import NOTHING, Index, Remembered, indexed, tags, unindexed
 from engines.keeping.subscriptions import can_be_watched
 from engines.ledger.messages import BlockCommitted
 from engines.ledger.messages import Subscribe as SubscribeToBlocks
@@ -65,9 +66,6 @@ RETRY: Final = "retry"
 
 MAX_WAITING: Final = 100_000
 """Messages that wait for the ledger; further intents are refused."""
-
-Tag = tuple[bool, bytes]
-"""Whether it is a nullifier, and the nullifier or commitment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +129,7 @@ class IntentPoolState:
         intents: those that are kept, and their serials.
         of_tag: nullifiers and commitments, and which intents have them.
         next_serial: of the next one.
-        spent: nullifiers and commitments it has heard of, and when, counted.
-        spent_order: the same by that count.
+        spent: nullifiers and commitments of which it has heard that they are.
         subscribers: those who want to hear news.
         loaded: whether what the ledger keeps has been read.
         held: what waits for that, in order.
@@ -144,11 +141,9 @@ class IntentPoolState:
     """
 
     intents: PersistentMap[Intent, int] = PersistentMap()  # noqa: RUF009  # immutable
-    of_tag: PersistentMap[Tag, tuple[Intent, ...]] = PersistentMap()  # noqa: RUF009  # immutable
+    of_tag: Index = PersistentMap()  # noqa: RUF009  # immutable
     next_serial: int = 1
-    spent: PersistentMap[Tag, int] = PersistentMap()  # noqa: RUF009  # immutable
-    spent_order: PersistentMap[int, Tag] = PersistentMap()  # noqa: RUF009  # immutable
-    heard: int = 0
+    spent: Remembered = NOTHING
     subscribers: tuple[Address, ...] = ()
     loaded: bool = False
     held: tuple[Envelope, ...] = ()
@@ -221,7 +216,7 @@ def take_over(turn: Turn[IntentPoolState], _args: None) -> Effects[IntentPoolSta
         waiting=tuple(Deletion(serial) for serial in message.unreadable),
     )
     # What has been heard of since the ledger was read counts, too.
-    heard = [_heard_of(state, intent) for _, intent in message.intents]
+    heard = [state.spent.of(intent) for _, intent in message.intents]
     nullifiers = message.nullifiers.union(*(consumed for consumed, _ in heard))
     commitments = message.commitments.union(*(created for _, created in heard))
     state, told = _execute(turn, state, nullifiers, commitments)
@@ -420,9 +415,9 @@ def transaction_executed(turn: Turn[IntentPoolState], _args: None) -> Effects[In
 def _execute(
     turn: Turn[IntentPoolState], state: IntentPoolState, nullifiers: frozenset[bytes], commitments: frozenset[bytes]
 ) -> tuple[IntentPoolState, tuple[Envelope, ...]]:
-    tags = [(True, tag) for tag in sorted(nullifiers)] + [(False, tag) for tag in sorted(commitments)]
-    state = _remember(turn.settings, state, tags)
-    touched = {intent: state.intents[intent] for tag in tags for intent in state.of_tag.get(tag, ())}
+    spent = tags(nullifiers, commitments)
+    state = replace(state, spent=state.spent.add(spent, turn.settings.remembered))
+    touched = {intent: state.intents[intent] for tag in spent for intent in state.of_tag.get(tag, ())}
     messages: tuple[Envelope, ...] = ()
     for intent, serial in sorted(touched.items(), key=_serial):
         state = _forget(state, intent)
@@ -445,25 +440,12 @@ def _serial(pair: tuple[Intent, int]) -> int:
     return pair[1]
 
 
-def _tags(intent: Intent) -> list[Tag]:
-    return [(True, tag) for tag in nullifiers_of(intent)] + [(False, tag) for tag in commitments_of(intent)]
-
-
 def _spent(state: IntentPoolState, intent: Intent) -> Refusal | None:
     """Why it cannot be executed, as far as the pool has heard."""
-    if not state.spent:
-        return None
-    if after_execution(intent, *_heard_of(state, intent)) == intent:
-        return None
-    nullified = any((True, tag) in state.spent for tag in nullifiers_of(intent))
-    return Refusal.NULLIFIERS_PRESENT if nullified else Refusal.COMMITMENTS_PRESENT
-
-
-def _heard_of(state: IntentPoolState, intent: Intent) -> tuple[frozenset[bytes], frozenset[bytes]]:
-    return (
-        frozenset(tag for tag in nullifiers_of(intent) if (True, tag) in state.spent),
-        frozenset(tag for tag in commitments_of(intent) if (False, tag) in state.spent),
-    )
+    nullifiers, commitments = state.spent.of(intent)
+    if nullifiers:
+        return Refusal.NULLIFIERS_PRESENT
+    return Refusal.COMMITMENTS_PRESENT if commitments else None
 
 
 def _refusal(settings: IntentPoolSettings, state: IntentPoolState, intent: Intent) -> Refusal | None:
@@ -476,38 +458,15 @@ def _refusal(settings: IntentPoolSettings, state: IntentPoolState, intent: Inten
     return Refusal.FULL if full else None
 
 
-def _keep(state: IntentPoolState, intent: Intent, serial: int) -> IntentPoolState:
-    of_tag = state.of_tag
-    for tag in _tags(intent):
-        of_tag = of_tag.put(tag, (*of_tag.get(tag, ()), intent))
-    return replace(state, intents=state.intents.put(intent, serial), of_tag=of_tag)
-
-
 def _forget(state: IntentPoolState, intent: Intent) -> IntentPoolState:
-    of_tag = state.of_tag
-    for tag in _tags(intent):
-        others = tuple(other for other in of_tag[tag] if other != intent)
-        of_tag = of_tag.put(tag, others) if others else of_tag.without(tag)
-    return replace(state, intents=state.intents.without(intent), of_tag=of_tag)
+    return replace(state, intents=state.intents.without(intent), of_tag=unindexed(state.of_tag, intent))
 
 
 def _added(
     turn: Turn[IntentPoolState], state: IntentPoolState, intent: Intent, serial: int
 ) -> tuple[IntentPoolState, tuple[Envelope, ...]]:
-    state = _keep(state, intent, serial)
+    state = replace(state, intents=state.intents.put(intent, serial), of_tag=indexed(state.of_tag, intent))
     return state, _news(turn, state, IntentAdded(serial, intent))
-
-
-def _remember(settings: IntentPoolSettings, state: IntentPoolState, tags: list[Tag]) -> IntentPoolState:
-    spent, order, heard = state.spent, state.spent_order, state.heard
-    for tag in tags:
-        if tag in spent:
-            continue
-        spent, order, heard = spent.put(tag, heard), order.put(heard, tag), heard + 1
-        if len(spent) > settings.remembered:
-            oldest = heard - len(spent)
-            spent, order = spent.without(order[oldest]), order.without(oldest)
-    return replace(state, spent=spent, spent_order=order, heard=heard)
 
 
 def _everything(state: IntentPoolState) -> AllIntentsReply:

@@ -11,6 +11,7 @@ A process of the same node that only wants to read what is committed need not se
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -219,17 +220,25 @@ class Ledger(Engine):
     def _opened(self, settings: LedgerSettings) -> LedgerStore:
         owner = self.node.name.name
         if settings.backend is Backend.SQLITE:
+            opening = _Opening()
 
             def open_file() -> SqliteStore:
                 assert settings.path is not None
-                return SqliteStore(
+                store = SqliteStore(
                     settings.path,
                     owner=owner,
                     synchronous=settings.synchronous.value,
                     most_bytes=settings.most_bytes,
                 )
+                opening.done(store)
+                return store
 
-            opened: SqliteStore = self.node.offload(open_file)
+            try:
+                opened: SqliteStore = self.node.offload(open_file)
+            except BaseException:
+                # Killed meanwhile: nobody else knows of what the thread opens.
+                opening.abandon()
+                raise
             return opened
         if settings.backend is Backend.MNESIA:
             assert settings.beam is not None
@@ -237,6 +246,31 @@ class Ledger(Engine):
                 self.node.rpc, settings.beam, owner=owner, name=settings.name, directory=settings.directory
             )
         return MemoryStore()
+
+
+class _Opening:
+    """A store that is being opened in a thread, for somebody who may be killed meanwhile."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._store: LedgerStore | None = None
+        self._abandoned = False
+
+    def done(self, store: LedgerStore) -> None:
+        """It is open. Called in the thread."""
+        with self._lock:
+            self._store = store
+            abandoned = self._abandoned
+        if abandoned:
+            store.close()
+
+    def abandon(self) -> None:
+        """Nobody wants it any more."""
+        with self._lock:
+            self._abandoned = True
+            store = self._store
+        if store is not None:
+            store.close()
 
 
 def _close_after(own: OwnProcess, ledger: Pid, store: LedgerStore) -> None:

@@ -1,8 +1,8 @@
 """What the Mempool Worker does: orders transactions, has them locked and run, and commits them as blocks.
 
-A request gets the next fingerprint and is journalled in the ledger, with all others that have come meanwhile; then it is
-acknowledged, its executor is started, and the shards that have its keys are told of its locks. When it has run, and all
-before it have, it goes into the next block, again with all others that can.
+A request gets the next fingerprint and is journalled in the ledger, with all others that have come meanwhile; then it
+is acknowledged, its executor is started, and the shards that have its keys are told of its locks. When it has run, and
+all before it have, it goes into the next block, again with all others that can.
 
 There is one write to the ledger at a time. What the ledger has is where a worker begins: transactions that are accepted
 and in no block are run again, under the fingerprints that they have.
@@ -18,8 +18,8 @@ Differences from the specification:
 * A transaction is acknowledged when it lasts, with its hash and its batch; there these are not used. Two requests with
   one id are one transaction; `resubmission` names an earlier one.
 * Transactions end in blocks. What is not in a block is bounded, and more is rejected.
-* An executor that ends without a word is started again, a few times; then its transaction fails. A shard that begins anew
-  is told all locks and versions that are not committed.
+* An executor that ends without a word is started again, a few times; then its transaction fails. A shard that begins
+  anew is told all locks and versions that are not committed.
 
 Pure: a function of environment and message to effects.
 
@@ -100,6 +100,8 @@ LEDGER: Final = "ledger"
 """The timer until the ledger is asked again."""
 
 RETRY_S: Final = 0.2
+OWN_LEDGER: Final = EngineID(None, "ledger")
+ONLY_SHARD: Final = EngineID(None, "shard-0")
 IDS: Final = "transaction_ids"
 """The ledger's table of ids of committed transactions: id to fingerprint and hash."""
 
@@ -125,8 +127,8 @@ class MempoolWorkerSettings:
         programs: name to program in Python, see `anoma.programs.python`; None: the standard ones.
     """
 
-    shards: tuple[EngineID, ...] = (EngineID(None, "shard-0"),)
-    ledger: EngineID = EngineID(None, "ledger")
+    shards: tuple[EngineID, ...] = (ONLY_SHARD,)
+    ledger: EngineID = OWN_LEDGER
     most_in_flight: int = 10_000
     most_in_batch: int = 1_000
     most_in_block: int = 1_000
@@ -1205,8 +1207,10 @@ def _is_ledger(turn: Turn[MempoolWorkerState]) -> bool:
 
 def _is_executor(turn: Turn[MempoolWorkerState]) -> bool:
     trigger = turn.trigger
-    return isinstance(trigger, Ended) and isinstance(trigger.address, EngineID) and (
-        trigger.address.name in turn.state.executors
+    return (
+        isinstance(trigger, Ended)
+        and isinstance(trigger.address, EngineID)
+        and (trigger.address.name in turn.state.executors)
     )
 
 

@@ -13,8 +13,8 @@ message                     what it asks for, or tells                          
 
 The end of a transaction is told with the Executor's `ExecutorFinished`, in the worker's name.
 
-Source: nspec v0.2.0, "Mempool worker messages"; the first two. A transaction's own identifier, rejections, and the other
-messages are ours.
+Source: nspec v0.2.0, "Mempool worker messages"; the first two. A transaction's own identifier, rejections, and the
+other messages are ours.
 """
 
 from __future__ import annotations

@@ -44,8 +44,8 @@ def submit(
 
     Raises:
         Rejected: it is not accepted, and why.
-        ErlangExit: no answer, and why: `NoProcess`, `NoConnection`, `CallTimeout`. It may have been accepted: sent again
-            under the same id, it is still one transaction.
+        ErlangExit: no answer, and why: `NoProcess`, `NoConnection`, `CallTimeout`. It may have been accepted: sent
+            again under the same id, it is still one transaction.
     """
     answer = ask(client, worker, TransactionRequest(candidate), timeout_s)
     if isinstance(answer, TransactionRejected):
@@ -57,7 +57,7 @@ def submit(
 def transaction_status(
     client: Client,
     fingerprint: int | None = None,
-    id: bytes | None = None,  # noqa: A002  # the field's name
+    id: bytes | None = None,  # the field's name
     worker: Any = WORKER,
     timeout_s: float | None = 5.0,
 ) -> TransactionStatus:

@@ -83,6 +83,8 @@ ROUTER: Final = "router"
 PUB_SUB_TOPIC: Final = "pub_sub_topic"
 RESTART: Final = "restart"
 RESTART_S: Final = 0.5
+NOTE_S: Final = 1.0
+"""No more than one line in the log within this time is about what others send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,7 @@ class RegistryState:
         topics: by id.
         running: names of the engines that there are.
         early: requests that are answered once the Routers can be started.
+        noted_at: when the last line went to the log.
     """
 
     own: NodeAdvert | None = None
@@ -166,6 +169,7 @@ class RegistryState:
     topics: PersistentMap[TopicID, TopicAdvert] = field(default_factory=PersistentMap)
     running: PersistentMap[str, NodeID | TopicID] = field(default_factory=PersistentMap)
     early: tuple[Envelope, ...] = ()
+    noted_at: float = -NOTE_S
 
 
 # -- operations -------------------------------------------------------------------------------
@@ -270,15 +274,22 @@ def node_advert(turn: Turn[RegistryState], _args: None) -> Effects[RegistryState
     if advert.id == turn.settings.node or (latest is not None and advert.version <= latest.version):
         return None
     if not is_signed_by(advert, advert.id):
-        work.operations.append(Note(f"an advert of node {node_text(advert.id)[:16]} is not signed by it"))
+        note(work, f"an advert of node {node_text(advert.id)[:16]} is not signed by it")
         return work.effects()
     peer = Peer(is_stranger=is_remote(turn.sender)) if known is None else known
     if known is None and not has_room(work, is_stranger=peer.is_stranger):
-        work.operations.append(Note(f"no room for node {node_text(advert.id)[:16]}: its advert is ignored"))
+        note(work, f"no room for node {node_text(advert.id)[:16]}: its advert is ignored")
         return work.effects()
     keep(work, advert.id, replace(peer, advert=advert))
     tell_router(work, advert.id, advert)
     return work.effects()
+
+
+def note(work: Step, text: str) -> None:
+    """Write to the log, unless that was done just now: others must not fill it."""
+    if work.now - work.state.noted_at >= NOTE_S:
+        work.state = replace(work.state, noted_at=work.now)
+        work.operations.append(Note(text))
 
 
 def has_room(work: Step, *, is_stranger: bool) -> bool:
@@ -316,7 +327,7 @@ def add_peer(turn: Turn[RegistryState], _args: None) -> Effects[RegistryState]:
     assert isinstance(message, AddPeer)
     known = work.state.peers.get(message.id)
     if known is None and not has_room(work, is_stranger=False):
-        work.operations.append(Note(f"no room for node {node_text(message.id)[:16]}: it is not added"))
+        note(work, f"no room for node {node_text(message.id)[:16]}: it is not added")
         work.replies.append(PeerAdded(message.id, False))
         return work.effects()
     advert = None if known is None else known.advert
@@ -359,10 +370,10 @@ def topic_advert(turn: Turn[RegistryState], _args: None) -> Effects[RegistryStat
     if known is not None and advert.version <= known.version:
         return None
     if not is_signed_by(advert, advert.id):
-        work.operations.append(Note(f"an advert of topic {node_text(advert.id)[:16]} is not signed by its creator"))
+        note(work, f"an advert of topic {node_text(advert.id)[:16]} is not signed by its creator")
         return work.effects()
     if known is None and len(work.state.topics) >= settings.max_topics:
-        work.operations.append(Note(f"no room for topic {node_text(advert.id)[:16]}: its advert is ignored"))
+        note(work, f"no room for topic {node_text(advert.id)[:16]}: its advert is ignored")
         return work.effects()
     work.state = replace(work.state, topics=work.state.topics.put(advert.id, advert))
     if topic_name(advert.id) in work.state.running:

@@ -58,6 +58,10 @@ from engines.wire import Value, settings_from
 
 HOLD: Final = "hold"
 RENEW: Final = "renew"
+MAX_AT_ONCE: Final = 64
+"""Messages that are waited for no longer, in one turn."""
+NOTE_S: Final = 1.0
+"""No more than one line in the log within this time is about what others send."""
 
 Place = tuple[PublisherID, int]
 """Publisher and number of a message."""
@@ -128,6 +132,7 @@ class TopicState:
         waiting: messages that came too early.
         dependents: id of a message that is missing, and the places of those that wait for it.
         is_subscribed: whether the relays have been asked.
+        noted_at: when the last line went to the log.
     """
 
     advert: TopicAdvert
@@ -139,6 +144,7 @@ class TopicState:
     waiting: PersistentMap[Place, Held] = field(default_factory=PersistentMap)
     dependents: PersistentMap[TopicMsgID, tuple[Place, ...]] = field(default_factory=PersistentMap)
     is_subscribed: bool = False
+    noted_at: float = -NOTE_S
 
 
 # -- operations -------------------------------------------------------------------------------
@@ -199,18 +205,18 @@ def forward(turn: Turn[TopicState], _args: None) -> Effects[TopicState] | None:
     topic = state.advert.id
     allowed = state.advert.publishers or frozenset((topic,))
     if publisher not in allowed:
-        work.operations.append(Note(f"{node_text(publisher)[:16]} may not publish in topic {node_text(topic)[:16]}"))
+        note(work, f"{node_text(publisher)[:16]} may not publish in topic {node_text(topic)[:16]}")
         return work.effects()
     if not is_signed_by(topic_msg, publisher, topic):
         what = f"a message in topic {node_text(topic)[:16]} is not signed by {node_text(publisher)[:16]}"
-        work.operations.append(Note(f"{what}, who it says that it is from"))
+        note(work, f"{what}, who it says that it is from")
         return work.effects()
     is_next = topic_msg.seq == state.last_seq.get(publisher, 0) + 1 and all(
         dep in state.known for dep in topic_msg.deps
     )
     if not is_next and len(state.waiting) >= turn.settings.limits.max_waiting:
         what = f"{len(state.waiting)} messages wait in topic {node_text(topic)[:16]}"
-        work.operations.append(Note(f"{what}; another one, of {node_text(publisher)[:16]}, is dropped"))
+        note(work, f"{what}; another one, of {node_text(publisher)[:16]}, is dropped")
         return work.effects()
     held = Held(topic_msg, topic_msg.id_in(topic), turn.sender, turn.time_s)
     work.state = replace(state, waiting=state.waiting.put(place, held))
@@ -218,6 +224,13 @@ def forward(turn: Turn[TopicState], _args: None) -> Effects[TopicState] | None:
     if len(work.state.waiting) and HOLD not in turn.environment.timers:
         work.timers.append(SetTimer(HOLD, turn.settings.limits.hold_s))
     return work.effects()
+
+
+def note(work: Step, text: str) -> None:
+    """Write to the log, unless that was done just now: others must not fill it."""
+    if work.now - work.state.noted_at >= NOTE_S:
+        work.state = replace(work.state, noted_at=work.now)
+        work.operations.append(Note(text))
 
 
 def settle(work: Step, places: list[Place]) -> None:
@@ -375,25 +388,20 @@ def elapsed(turn: Turn[TopicState], _args: None) -> Effects[TopicState]:
 def wait_no_longer(work: Step) -> None:
     """Leave out numbers that have not come in time, and messages whose dependencies have not."""
     hold_s = work.settings.limits.hold_s
-    # Of a publisher everything before a message that has waited long enough has its last chance.
-    last: dict[PublisherID, int] = {}
-    for (publisher, seq), held in work.state.waiting.items():
-        if held.since + hold_s <= work.now:
-            last[publisher] = max(last.get(publisher, 0), seq)
-    for place in sorted(work.state.waiting):
-        publisher, seq = place
-        state = work.state
-        if place not in state.waiting or seq > last.get(publisher, 0):
-            continue
-        held = state.waiting[place]
-        if any(dep not in state.known for dep in held.message.deps):
+    for _ in range(MAX_AT_ONCE):
+        place = overdue(work)
+        if place is None:
+            break
+        held = work.state.waiting[place]
+        if any(dep not in work.state.known for dep in held.message.deps):
             settle(work, step_on(work, place, None))
         else:
             pass_on(work, held)
             settle(work, step_on(work, place, held.id))
     left = [held.since for held in work.state.waiting.values()]
     if left:
-        work.timers.append(SetTimer(HOLD, max(0.01, min(left) + hold_s - work.now)))
+        soon = 0.01 if overdue(work) is not None else hold_s / 10
+        work.timers.append(SetTimer(HOLD, max(soon, min(left) + hold_s - work.now)))
     known = work.state.waiting
     dependents = work.state.dependents
     for missing, places in dependents.items():
@@ -403,6 +411,29 @@ def wait_no_longer(work: Step) -> None:
         elif len(kept) < len(places):
             dependents = dependents.put(missing, kept)
     work.state = replace(work.state, dependents=dependents)
+
+
+def overdue(work: Step) -> Place | None:
+    """The message to wait for no longer, next; None: there is none.
+
+    Of a publisher it is the one with the lowest number, once any of its messages has waited long enough. One that
+    depends on another that waits has to wait for that.
+    """
+    state = work.state
+    hold_s = work.settings.limits.hold_s
+    ids = {held.id for held in state.waiting.values()}
+    late = {publisher for (publisher, _), held in state.waiting.items() if held.since + hold_s <= work.now}
+    lowest: dict[PublisherID, int] = {}
+    for publisher, seq in state.waiting:
+        lowest[publisher] = min(lowest.get(publisher, seq), seq)
+    hopeless = None
+    for place in sorted((publisher, lowest[publisher]) for publisher in late):
+        missing = [dep for dep in state.waiting[place].message.deps if dep not in state.known]
+        if not missing:
+            return place
+        if hopeless is None and not ids.intersection(missing):
+            hopeless = place
+    return hopeless
 
 
 def is_needed(work: Step) -> bool:

@@ -14,6 +14,7 @@ from engines.guards import Turn
 from engines.messages import Address, EngineID
 from engines.network_registry.adverts import (
     OFFERED,
+    ClusterAddr,
     TransportAddress,
     is_signed_by,
     node_text,
@@ -60,10 +61,15 @@ from engines.transport_protocol.messages import Connect
 
 
 def addresses(work: Step) -> tuple[TransportAddress, ...]:
-    """Those that may be called, in order."""
+    """Those that may be called, in order.
+
+    Nodes of the cluster are called only where somebody of this node has said so: whoever is called there is asked for
+    the cluster's cookie, and may try to guess it from the answer.
+    """
     state = work.state
-    known = state.hints if state.advert is None else (*state.advert.addrs, *state.hints)
-    return tuple(dict.fromkeys(address for address in known if protocol_of(address) in OFFERED))
+    advertised = () if state.advert is None else state.advert.addrs
+    known = [one for one in advertised if not isinstance(one, ClusterAddr) or one in state.hints]
+    return tuple(dict.fromkeys(one for one in (*known, *state.hints) if protocol_of(one) in OFFERED))
 
 
 def is_wanted(work: Step) -> bool:
@@ -210,7 +216,7 @@ def give_up(work: Step, reason: str, *, patience: int = 0) -> None:
     retry(work)
 
 
-def arrived(turn: Turn[RouterState], _args: None) -> Effects[RouterState]:
+def arrived(turn: Turn[RouterState], _args: None) -> Effects[RouterState] | None:
     """Agree to be connected, or say why not."""
     work = Work(turn)
     message = turn.message
@@ -218,6 +224,8 @@ def arrived(turn: Turn[RouterState], _args: None) -> Effects[RouterState]:
     request = message.request
     settings: RouterSettings = turn.settings
     state = work.state
+    if line_of(state, message.connection) is not None:
+        return None
     low = max(settings.limits.proto_ver_min, request.proto_ver_min)
     version = min(settings.limits.proto_ver_max, request.proto_ver_max)
     if low > version:

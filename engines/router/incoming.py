@@ -32,6 +32,7 @@ from engines.router.outgoing import acknowledge
 from engines.router.state import (
     ACKNOWLEDGE,
     MAX_UNACKNOWLEDGED,
+    NOTE_S,
     Caller,
     Deliver,
     Line,
@@ -125,7 +126,9 @@ def arrive(work: Step, envelope: Any) -> None:
         if not is_known and own != peer and not is_open(target.name, settings.limits.exposed):
             raise NotCarried(f"no other node may write to {target.name}")
     except NotCarried as error:
-        work.operations.append(Note(f"a message of node {peer[:16]} is dropped: {error}"))
+        if work.now - work.state.noted_at >= NOTE_S:
+            work.state = replace(work.state, noted_at=work.now)
+            work.operations.append(Note(f"a message of node {peer[:16]} is dropped: {error}"))
         return
     work.operations.append(Deliver(EngineID(None, target.name), parts.term(back, (None, Atom(target.name)))))
 

@@ -42,6 +42,8 @@ MAX_UNACKNOWLEDGED: Final = 64
 """Messages that have come and are acknowledged together; fewer after a moment."""
 MAX_CALLERS: Final = 10_000
 MAX_CONTACTS: Final = 10_000
+NOTE_S: Final = 1.0
+"""No more than one line in the log within this time is about what the other node sends."""
 REPLY: Final = "reply-"
 """What the names of senders without a name begin with."""
 NOBODY: Final = "nobody"
@@ -202,6 +204,7 @@ class RouterState:
         callers: by the name that they were given.
         next_caller: for the next such name.
         contacts: engines that have written to the other node, and so may be written to; until when.
+        noted_at: when the last line about its messages went to the log.
     """
 
     own_advert: NodeAdvert
@@ -228,6 +231,7 @@ class RouterState:
     callers: PersistentMap[str, Caller] = field(default_factory=PersistentMap)
     next_caller: int = 1
     contacts: PersistentMap[str, float] = field(default_factory=PersistentMap)
+    noted_at: float = -NOTE_S
 
 
 # -- operations -------------------------------------------------------------------------------

@@ -1,25 +1,25 @@
-"""What a Shard does: keeps versions of its keys, and serves each read from the last version before it, once that is known.
+"""What a Shard does: keeps versions of its keys, and serves each read from the last one before it, once that is known.
 
 The shards' sets of keys are disjoint. A version is what one transaction has written to one key; it is pending from the
-lock on, until the executor has written or said that it does not. A read waits for one thing only, the version before it;
-writes never wait.
+lock on, until the executor has written or said that it does not. A read waits for one thing only, the version before
+it; writes never wait.
 
 Differences from the specification:
 
-* A read at `ts` may be served once all write locks below `ts` are known (``ts <= heard_all_writes + 1``); there the newest
-  transaction waits for the one after it. This holds for lazy reads, too. Barriers never fall.
+* A read at `ts` may be served once all write locks below `ts` are known (``ts <= heard_all_writes + 1``); there the
+  newest transaction waits for the one after it. This holds for lazy reads, too. Barriers never fall.
 * ``heard_all_reads`` refuses new read locks up to it, and does not disable those that are known.
-* A pending version, of a lock that may or that will write, makes readers wait; there a lock that may write is passed over.
+* A pending version, of a lock that may or that will write, makes readers wait; there one that may write is passed over.
 * A key that was never written reads as ``ABSENT``; there the reader gets no answer.
 * A write of nothing takes the version away, and readers go on to the one before; there it does nothing.
 * The first write for a lock counts; there a version that was read already can be changed.
 * A lazy read that is asked for before its version is known is answered when it is; there it is forgotten. A read is
   served once, to the executor that the lock names.
 * Writes and requests that come before their lock are kept until it comes; there they are lost.
-* What is committed is collected: of each key the last version up to the committed fingerprint stays. The specification
-  describes a collection and has none.
-* Shards lose their locks when they end, and come back: `WorkerStarted`, `ShardReady` and `ReloadRequest` are for that, and
-  locks have attempts. What is committed a shard reads from the ledger, a key at a time, when it is first needed.
+* What is committed is collected: of each key the last version up to the committed fingerprint stays. The
+  specification describes a collection and has none.
+* Shards lose their locks when they end, and come back: `WorkerStarted`, `ShardReady` and `ReloadRequest` are for that,
+  and locks have attempts. What is committed a shard reads from the ledger, a key at a time, when it is first needed.
 
 Pure: a function of environment and message to effects.
 
@@ -60,6 +60,8 @@ LEDGER: Final = "ledger"
 """The timer until the ledger is asked again."""
 
 RETRY_S: Final = 0.2
+OWN_WORKER: Final = EngineID(None, "mempool_worker")
+OWN_LEDGER: Final = EngineID(None, "ledger")
 
 
 class _Pending:
@@ -80,8 +82,8 @@ class ShardSettings:
         ledger: where it reads what is committed.
     """
 
-    worker: EngineID = EngineID(None, "mempool_worker")
-    ledger: EngineID = EngineID(None, "ledger")
+    worker: EngineID = OWN_WORKER
+    ledger: EngineID = OWN_LEDGER
 
 
 @dataclass(frozen=True, slots=True)

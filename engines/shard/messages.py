@@ -169,7 +169,7 @@ class ShardReady(ShardMessage):
     Attributes:
         incarnation: the shard's, different each time.
         committed: the fingerprint up to which it knows the versions.
-        worker_incarnation: the worker that it has begun for; None: it has not heard of one, and waits for `WorkerStarted`.
+        worker_incarnation: the worker that it has begun for; None: it waits for a `WorkerStarted`.
     """
 
     incarnation: int

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from anoma.matching.problem import Match, Offer, Outcome
-from anoma.matching.solving import solve
+from anoma.matching.problem import Match, Offer
 from anoma.resource_machine.errors import InvalidTransaction
 from anoma.resource_machine.transaction import Transaction
 from engines.intent_pool.intents import Intent, Unit, choices_of, composition
@@ -113,15 +112,3 @@ def _is_wrong(unit: Unit) -> bool:
     except InvalidTransaction:
         return True
     return False
-
-
-def solve_here(intents: Sequence[Intent], time_limit_s: float) -> tuple[Outcome, tuple[Verified, ...]]:
-    """Solve a batch and verify its matches, in this process: for tests, and where nobody is held up."""
-    problem = Offers(intents)
-    outcome = solve(problem.offers, time_limit_s)
-    found = []
-    for match in outcome.matches:
-        taken = problem.taken(match)
-        text, culprits = verify(units_taken(intents, taken))
-        found.append(Verified(taken, text, tuple(taken[number].intent for number in culprits)))
-    return outcome, tuple(found)

@@ -53,6 +53,7 @@ from engines.intent_pool.messages import (
     Subscribe,
     TransactionExecuted,
 )
+from engines.intent_pool.remembered import NOTHING, Index, Remembered, Tag, indexed, tags, tags_of, unindexed
 from engines.mempool_worker.messages import (
     Rejection,
     Stage,
@@ -83,6 +84,8 @@ from erlang_bridge.terms import Atom, Reference
 
 GATHER: Final = "gather"
 """Handle of the timer after which what has gathered is solved."""
+REST: Final = "rest"
+"""Handle of the timer after which intents that rest may be solved again."""
 POLL: Final = "poll"
 """Handle of the timer after which the worker is asked what has become of the submitted."""
 POOL: Final = "pool"
@@ -91,10 +94,15 @@ POOL: Final = "pool"
 POLL_S: Final = 5.0
 POOL_S: Final = 1.0
 FIRST_PAUSE_S: Final = 1.0
-"""How long an intent rests after its match has failed; four times longer each time."""
+"""How long an intent rests after its match has failed, or a run; four times longer each time."""
 LONGEST_PAUSE_S: Final = 600.0
+LONGEST_AFTER_RUN_S: Final = 60.0
 
 ID_SIZE: Final = 16
+
+SPENT: Final = 0
+"""Stands for the number of a match where it does not matter any more which."""
+MOST_REMEMBERED: Final = 100_000
 
 
 def candidate_of(unit: Unit, id: bytes) -> TransactionCandidate | None:
@@ -146,7 +154,8 @@ class Known:
         serial: its number there.
         failures: how many matches with it have failed.
         rests_until: it is in no run before, in seconds since 1970-01-01 UTC.
-        submission: the match that it is in flight with.
+        submission: the match that it is in flight with, or one in flight that has a resource in common with it.
+            `SPENT`: it has one in common with a match that was executed. None: it is free.
     """
 
     serial: int
@@ -162,6 +171,7 @@ class Submission:
     Attributes:
         intents: those that it is made of.
         id: of the transaction, chosen here.
+        reference: comes back with the worker's answer.
         nullifiers, commitments: of what is submitted.
         fingerprint: of the transaction; None: it is not accepted yet.
         since: when it was sent, in seconds since 1970-01-01 UTC.
@@ -170,6 +180,7 @@ class Submission:
     intents: tuple[Intent, ...]
     candidate: TransactionCandidate
     id: bytes
+    reference: Reference
     nullifiers: frozenset[bytes]
     commitments: frozenset[bytes]
     since: float
@@ -182,10 +193,15 @@ class SolverState:
 
     Attributes:
         known: the intents of the pool.
+        of_tag: their nullifiers and commitments, and which of them have those.
+        claims: nullifiers and commitments of the matches in flight, and which matches.
+        spent: those of matches that were executed. The pool hears of them as well, and perhaps later.
         batch: number of the last run.
         running: the intents of the run under way, oldest first; none: there is none.
         gathering: whether the timer is set after which intents are solved.
         fresh: something has come since the last run began that could make another answer.
+        wakes_at: when the timer is due that ends the first rest, in seconds since 1970-01-01 UTC; None: nobody rests.
+        crashes: how many runs have failed since the last one that did not.
         submissions: by number, those of which it is not known how they have ended.
         of_fingerprint: which submission a transaction is.
         of_id: the same, by the transaction's own name.
@@ -195,10 +211,15 @@ class SolverState:
     """
 
     known: PersistentMap[Intent, Known] = PersistentMap()  # noqa: RUF009  # immutable
+    of_tag: Index = PersistentMap()  # noqa: RUF009  # immutable
+    claims: PersistentMap[Tag, int] = PersistentMap()  # noqa: RUF009  # immutable
+    spent: Remembered = NOTHING
     batch: int = 0
     running: tuple[Intent, ...] = ()
     gathering: bool = False
     fresh: bool = False
+    wakes_at: float | None = None
+    crashes: int = 0
     submissions: PersistentMap[int, Submission] = PersistentMap()  # noqa: RUF009  # immutable
     of_fingerprint: PersistentMap[int, int] = PersistentMap()  # noqa: RUF009  # immutable
     of_id: PersistentMap[bytes, int] = PersistentMap()  # noqa: RUF009  # immutable
@@ -241,10 +262,10 @@ def take_over(turn: SolverTurn, _args: None) -> SolverEffects:
     message = turn.message
     assert isinstance(message, AllIntentsReply)
     before = turn.state.known
-    known: PersistentMap[Intent, Known] = PersistentMap()
+    state = replace(turn.state, known=PersistentMap(), of_tag=PersistentMap(), fresh=True)
     for serial, intent in message.intents:
-        known = known.put(intent, replace(before.get(intent, Known(serial)), serial=serial))
-    return _gather(turn, replace(turn.state, known=known, fresh=True))
+        state = _with(state, intent, replace(before.get(intent, Known(serial)), serial=serial))
+    return _gather(turn, state)
 
 
 def intent_added(turn: SolverTurn, _args: None) -> SolverEffects:
@@ -252,15 +273,39 @@ def intent_added(turn: SolverTurn, _args: None) -> SolverEffects:
     message = turn.message
     assert isinstance(message, IntentAdded)
     state = turn.state
-    entry = replace(state.known.get(message.intent, Known(message.serial)), serial=message.serial)
-    return _gather(turn, replace(state, known=state.known.put(message.intent, entry), fresh=True))
+    if message.intent in state.known:
+        return Effects(state)
+    return _gather(turn, _with(replace(state, fresh=True), message.intent, Known(message.serial)))
 
 
 def intent_removed(turn: SolverTurn, _args: None) -> SolverEffects:
     """Use it no more."""
     message = turn.message
     assert isinstance(message, IntentRemoved)
-    return Effects(replace(turn.state, known=turn.state.known.without(message.intent)))
+    return Effects(_without(turn.state, message.intent))
+
+
+def _with(state: SolverState, intent: Intent, entry: Known) -> SolverState:
+    """With an intent: it is not free while a match in flight has a resource in common with it."""
+    if entry.submission is None:
+        entry = replace(entry, submission=_claimed(state, intent))
+    return replace(state, known=state.known.put(intent, entry), of_tag=indexed(state.of_tag, intent))
+
+
+def _claimed(state: SolverState, intent: Intent) -> int | None:
+    """A match, in flight or executed, that has a resource in common with an intent."""
+    for tag in tags_of(intent):
+        if tag in state.spent:
+            return SPENT
+        if tag in state.claims:
+            return state.claims[tag]
+    return None
+
+
+def _without(state: SolverState, intent: Intent) -> SolverState:
+    if intent not in state.known:
+        return state
+    return replace(state, known=state.known.without(intent), of_tag=unindexed(state.of_tag, intent))
 
 
 def engine_ended(turn: SolverTurn, _args: None) -> SolverEffects | None:
@@ -276,12 +321,12 @@ def engine_ended(turn: SolverTurn, _args: None) -> SolverEffects | None:
 
 
 def elapsed(turn: SolverTurn, _args: None) -> SolverEffects:
-    """Solve what has gathered, ask what has become of the submitted, look for the pool."""
+    """Solve what has gathered or has rested, ask what has become of the submitted, look for the pool."""
     trigger = turn.trigger
     assert isinstance(trigger, Elapsed)
     effects: SolverEffects = Effects(turn.state)
     for handle in trigger.handles:
-        step = {GATHER: _solve, POLL: _poll, POOL: _subscribe_again}[str(handle)]
+        step = {GATHER: _solve, REST: _wake, POLL: _poll, POOL: _subscribe_again}[str(handle)]
         effects = effects.then(step(turn, effects.state))
     return effects
 
@@ -294,21 +339,28 @@ def solved(turn: SolverTurn, _args: None) -> SolverEffects | None:
     if message.batch != state.batch or not state.running:
         return None
     intents = state.running
-    effects: SolverEffects = Effects(replace(state, running=(), optimal=message.optimal))
+    effects: SolverEffects = Effects(replace(state, running=(), optimal=message.optimal, crashes=0))
     for match in message.matches:
         effects = effects.then(_use(turn, effects.state, intents, match))
     return effects.then(_gather(turn, effects.state))
 
 
 def solve_failed(turn: SolverTurn, _args: None) -> SolverEffects | None:
-    """Let the intents of the run rest for a while: it may be due to them."""
+    """Let the intents of the run rest for a while: it may be due to them. The longer, the more often."""
     message = turn.message
     assert isinstance(message, SolveFailed)
     state = turn.state
     if message.batch != state.batch or not state.running:
         return None
-    intents = state.running
-    return _give_back(turn, replace(state, running=(), problem=message.text), intents)
+    pause = min(FIRST_PAUSE_S * 4.0 ** min(state.crashes, 20), LONGEST_AFTER_RUN_S)
+    known = state.known
+    for intent in state.running:
+        entry = known.get(intent)
+        if entry is not None:
+            known = known.put(intent, replace(entry, rests_until=max(entry.rests_until, turn.time_s + pause)))
+    state = replace(state, known=known, running=(), problem=message.text, crashes=state.crashes + 1)
+    effects = _rest(turn, state, pause)
+    return effects.then(_gather(turn, effects.state))
 
 
 def stop_solving(turn: SolverTurn, _args: None) -> SolverEffects | None:
@@ -328,20 +380,36 @@ def _solve(turn: SolverTurn, state: SolverState) -> SolverEffects:
     state = replace(state, gathering=False)
     if state.running:
         return Effects(state)
-    free = [(entry, intent) for intent, entry in state.known.items() if entry.submission is None]
-    resting = [entry.rests_until for entry, _ in free if entry.rests_until > turn.time_s]
-    ready = sorted((entry.serial, number) for number, (entry, _) in enumerate(free) if entry.rests_until <= turn.time_s)
-    intents = tuple(free[number][1] for _, number in ready[: turn.settings.most])
-    state = replace(state, fresh=bool(resting))
-    effects: SolverEffects = Effects(state)
-    if intents:
-        state = replace(state, batch=state.batch + 1, running=intents)
-        run = Solve(state.batch, intents, turn.settings.time_limit_ms / 1000, turn.settings.threads)
-        return Effects(state, operations=(run,))
-    if resting:
-        timer = SetTimer(GATHER, max(min(resting) - turn.time_s, 0.0))
-        effects = Effects(replace(state, gathering=True), timers=(timer,))
-    return effects
+    ready = [
+        (entry.serial, intent)
+        for intent, entry in state.known.items()
+        if entry.submission is None and entry.rests_until <= turn.time_s
+    ]
+    ready.sort(key=lambda pair: pair[0])
+    intents = tuple(intent for _, intent in ready[: turn.settings.most])
+    state = replace(state, fresh=False)
+    if not intents:
+        return Effects(state)
+    state = replace(state, batch=state.batch + 1, running=intents)
+    run = Solve(state.batch, intents, turn.settings.time_limit_ms / 1000, turn.settings.threads)
+    return Effects(state, operations=(run,))
+
+
+def _rest(turn: SolverTurn, state: SolverState, pause_s: float) -> SolverEffects:
+    """Have the timer set that ends a rest of `pause_s`, where none is due before that."""
+    at = turn.time_s + pause_s
+    if state.wakes_at is not None and state.wakes_at <= at:
+        return Effects(state)
+    return Effects(replace(state, wakes_at=at), timers=(SetTimer(REST, pause_s),))
+
+
+def _wake(turn: SolverTurn, state: SolverState) -> SolverEffects:
+    """Solve soon: somebody has rested. The others do so for longer."""
+    left = [entry.rests_until for entry in state.known.values() if entry.rests_until > turn.time_s]
+    effects: SolverEffects = Effects(replace(state, wakes_at=None, fresh=True))
+    if left:
+        effects = effects.then(_rest(turn, effects.state, min(left) - turn.time_s))
+    return effects.then(_gather(turn, effects.state))
 
 
 def _use(turn: SolverTurn, state: SolverState, intents: tuple[Intent, ...], match: Verified) -> SolverEffects:
@@ -356,24 +424,32 @@ def _use(turn: SolverTurn, state: SolverState, intents: tuple[Intent, ...], matc
     if not unit.is_balanced():
         return _give_back(turn, replace(state, problem="a match was not balanced, and was not submitted"), members)
     number = state.submitted + 1
-    id = _id(turn, number)
+    id = _id(turn, number, unit)
     candidate = turn.settings.candidate(unit, id)
     if candidate is None:
         return _taken_out(turn, replace(state, submitted=number, succeeded=state.succeeded + 1), intents, match.taken)
-    submission = Submission(members, candidate, id, unit.nullifiers(), unit.commitments(), turn.time_s)
-    known = state.known
+    reference = _reference(turn, number, id)
+    submission = Submission(members, candidate, id, reference, unit.nullifiers(), unit.commitments(), turn.time_s)
+    claimed = tags(submission.nullifiers, submission.commitments)
+    known, claims = state.known, state.claims
     for member in members:
         known = known.put(member, replace(known[member], submission=number))
+    for tag in claimed:
+        claims = claims.put(tag, number)
+        for rival in state.of_tag.get(tag, ()):
+            if known[rival].submission is None:
+                known = known.put(rival, replace(known[rival], submission=number))
     idle = not state.submissions
     state = replace(
         state,
         known=known,
+        claims=claims,
         submitted=number,
         submissions=state.submissions.put(number, submission),
         of_id=state.of_id.put(id, number),
     )
     timers = (SetTimer(POLL, POLL_S),) if idle else ()
-    return Effects(state, messages=(_request(turn, number, submission),), timers=timers)
+    return Effects(state, messages=(_request(turn, submission),), timers=timers)
 
 
 def _refused(turn: SolverTurn, state: SolverState, intents: tuple[Intent, ...], match: Verified) -> SolverEffects:
@@ -383,11 +459,9 @@ def _refused(turn: SolverTurn, state: SolverState, intents: tuple[Intent, ...], 
     state = replace(state, problem=match.problem, fresh=True)
     if not culprits:
         return _give_back(turn, state, rest)
-    known = state.known
     for culprit in culprits:
-        known = known.without(culprit)
-    messages = tuple(turn.send(_pool(turn), RemoveIntent(culprit)) for culprit in culprits)
-    return Effects(replace(state, known=known), messages=messages)
+        state = _without(state, culprit)
+    return Effects(state, messages=tuple(turn.send(_pool(turn), RemoveIntent(culprit)) for culprit in culprits))
 
 
 def _taken_out(
@@ -395,27 +469,30 @@ def _taken_out(
 ) -> SolverEffects:
     """What is matched and is no transaction leaves the pool; what is left of it comes anew."""
     messages: list[Envelope] = []
-    known = state.known
     for part in taken:
         intent = intents[part.intent]
-        known = known.without(intent)
+        state = _without(state, intent)
         messages.append(turn.send(_pool(turn), RemoveIntent(intent)))
         rest = after_taking(intent, part.choice, part.lots)
         if rest is not None:
             messages.append(turn.send(_pool(turn), NewIntent(rest)))
-    return Effects(replace(state, known=known), messages=tuple(messages))
+    return Effects(state, messages=tuple(messages))
 
 
 def _give_back(turn: SolverTurn, state: SolverState, intents: tuple[Intent, ...]) -> SolverEffects:
     """Intents whose match has come to nothing rest, and may be in another one then."""
     known = state.known
+    shortest = LONGEST_PAUSE_S
     for intent in intents:
         entry = known.get(intent)
         if entry is not None:
             pause = min(FIRST_PAUSE_S * 4.0 ** min(entry.failures, 20), LONGEST_PAUSE_S)
-            entry = replace(entry, failures=entry.failures + 1, rests_until=turn.time_s + pause, submission=None)
+            entry = replace(entry, failures=entry.failures + 1, rests_until=turn.time_s + pause)
             known = known.put(intent, entry)
-    return _gather(turn, replace(state, known=known, fresh=True))
+            shortest = min(shortest, pause)
+    # Without those that rest, others may match.
+    effects = _rest(turn, replace(state, known=known, fresh=True), shortest)
+    return effects.then(_gather(turn, effects.state))
 
 
 # -- the worker -------------------------------------------------------------------------------
@@ -426,15 +503,16 @@ def accepted(turn: SolverTurn, _args: None) -> SolverEffects | None:
     message = turn.message
     assert isinstance(message, TransactionAck)
     number = _number_of(turn)
-    submission = turn.state.submissions.get(number)
-    if submission is None:
-        return None
-    state = turn.state
+    return None if number is None else _accepted(turn.state, number, message.fingerprint)
+
+
+def _accepted(state: SolverState, number: int, fingerprint: int) -> SolverEffects:
+    submission = replace(state.submissions[number], fingerprint=fingerprint)
     return Effects(
         replace(
             state,
-            submissions=state.submissions.put(number, replace(submission, fingerprint=message.fingerprint)),
-            of_fingerprint=state.of_fingerprint.put(message.fingerprint, number),
+            submissions=state.submissions.put(number, submission),
+            of_fingerprint=state.of_fingerprint.put(fingerprint, number),
         )
     )
 
@@ -444,7 +522,7 @@ def rejected(turn: SolverTurn, _args: None) -> SolverEffects | None:
     message = turn.message
     assert isinstance(message, TransactionRejected)
     number = _number_of(turn)
-    if message.reason is Rejection.ID_TAKEN or number not in turn.state.submissions:
+    if number is None or message.reason is Rejection.ID_TAKEN:
         return None
     return _ended(turn, turn.state, number, success=False, problem=message.text)
 
@@ -467,10 +545,9 @@ def status_told(turn: SolverTurn, _args: None) -> SolverEffects | None:
     if number is None:
         return None
     if message.stage is Stage.UNKNOWN:
-        return Effects(turn.state, messages=(_request(turn, number, turn.state.submissions[number]),))
+        return Effects(turn.state, messages=(_request(turn, turn.state.submissions[number]),))
     if message.success is None:
-        state = turn.state
-        return Effects(replace(state, of_fingerprint=state.of_fingerprint.put(message.fingerprint, number)))
+        return _accepted(turn.state, number, message.fingerprint)
     return _ended(turn, turn.state, number, success=message.success, problem=message.error)
 
 
@@ -479,20 +556,36 @@ def _ended(turn: SolverTurn, state: SolverState, number: int, *, success: bool, 
     of_fingerprint = state.of_fingerprint
     if submission.fingerprint is not None:
         of_fingerprint = of_fingerprint.without(submission.fingerprint)
+    claimed = tags(submission.nullifiers, submission.commitments)
+    claims = state.claims
+    for tag in claimed:
+        if claims.get(tag) == number:
+            claims = claims.without(tag)
     state = replace(
         state,
+        claims=claims,
+        spent=state.spent.add(claimed, MOST_REMEMBERED) if success else state.spent,
         submissions=state.submissions.without(number),
         of_fingerprint=of_fingerprint,
         of_id=state.of_id.without(submission.id),
     )
+    state = _free(state, number, {rival for tag in claimed for rival in state.of_tag.get(tag, ())})
     if success:
         # The pool drops its intents: those that it does not hear of in another way as well.
         executed = TransactionExecuted(submission.nullifiers, submission.commitments)
         return Effects(replace(state, succeeded=state.succeeded + 1), messages=(turn.send(_pool(turn), executed),))
-    still = tuple(
-        intent for intent in submission.intents if (entry := state.known.get(intent)) and entry.submission == number
-    )
-    return _give_back(turn, replace(state, failed=state.failed + 1, problem=problem), still)
+    state = replace(state, failed=state.failed + 1, problem=problem)
+    return _give_back(turn, _free(state, number, set(submission.intents)), submission.intents)
+
+
+def _free(state: SolverState, number: int, intents: set[Intent]) -> SolverState:
+    """Those of these intents that a match kept from being used may be, if no other one does."""
+    known = state.known
+    for intent in intents:
+        entry = known.get(intent)
+        if entry is not None and entry.submission == number:
+            known = known.put(intent, replace(entry, submission=_claimed(state, intent)))
+    return replace(state, known=known)
 
 
 def _poll(turn: SolverTurn, state: SolverState) -> SolverEffects:
@@ -507,23 +600,31 @@ def _poll(turn: SolverTurn, state: SolverState) -> SolverEffects:
     return Effects(state, messages=messages, timers=(SetTimer(POLL, POLL_S),))
 
 
-def _request(turn: SolverTurn, number: int, submission: Submission) -> Envelope:
-    # A reference that no process makes: the number is in it, and comes back with the answer.
-    reference = Reference(Atom(turn.config.node), 0, (number & 0xFFFFFFFF, number >> 32))
-    return turn.send(_worker(turn), TransactionRequest(submission.candidate), reference=reference)
+def _request(turn: SolverTurn, submission: Submission) -> Envelope:
+    return turn.send(_worker(turn), TransactionRequest(submission.candidate), reference=submission.reference)
 
 
-def _number_of(turn: SolverTurn) -> int:
+def _number_of(turn: SolverTurn) -> int | None:
+    """Which submission the worker's answer is about; None: none of those under way."""
     reference = turn.envelope.reference
-    if reference is None or reference.creation != 0 or len(reference.words) != 2:
-        return 0
-    return reference.words[0] | reference.words[1] << 32
+    if reference is None:
+        return None
+    number = reference.words[0]
+    submission = turn.state.submissions.get(number)
+    return None if submission is None or submission.reference != reference else number
 
 
-def _id(turn: SolverTurn, number: int) -> bytes:
+def _reference(turn: SolverTurn, number: int, id: bytes) -> Reference:
+    """A reference that no process makes: none has the creation 0. Nor has this engine made it before a restart."""
+    return Reference(Atom(turn.config.node), 0, (number & 0xFFFFFFFF, int.from_bytes(id[:4]), int.from_bytes(id[4:8])))
+
+
+def _id(turn: SolverTurn, number: int, unit: Unit) -> bytes:
     """A name for a transaction that no other one has, also after a restart."""
-    text = f"{turn.own} {turn.time_s!r} {number}"
-    return blake2b(text.encode(), digest_size=ID_SIZE).digest()
+    digest = blake2b(f"{turn.own} {turn.time_s!r} {number}".encode(), digest_size=ID_SIZE)
+    for tag in (*sorted(unit.nullifiers()), *sorted(unit.commitments())):
+        digest.update(tag)
+    return digest.digest()
 
 
 # -- requests ---------------------------------------------------------------------------------

@@ -19,7 +19,6 @@ have a claim in common. Where the answer is ``{failed, Text}``, it could not be 
 from __future__ import annotations
 
 import os
-import struct
 import sys
 import threading
 from queue import SimpleQueue
@@ -30,11 +29,11 @@ from anoma.matching.solving import solve_parts
 from anoma.resource_machine.errors import ResourceMachineError
 from engines.intent_pool.intents import Unit
 from engines.solver.batch import verify
+from engines.solver.frames import LENGTH
 from engines.wire import conversion_for
 from erlang_bridge import etf
 from erlang_bridge.terms import Atom
 
-LENGTH: Final = struct.Struct(">I")
 PART: Final = Atom("part")
 DONE: Final = Atom("done")
 VERIFIED: Final = Atom("verified")

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import gevent
-from gevent.fileobject import FileObject
+import gevent.socket
 from gevent.lock import Semaphore
 
 from anoma.matching.problem import Match, Offer, Outcome, Part, check, claims, outcome_of
 from engines.intent_pool.intents import Unit
-from engines.solver.worker import LENGTH
+from engines.solver.frames import LENGTH
 from erlang_bridge import etf
 from erlang_bridge.errors import BridgeError
 from erlang_bridge.kernel.give_way import give_way
@@ -49,8 +50,7 @@ class WorkerProcess:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        self._requests: Any = None
-        self._answers: Any = None
+        self._socket: Any = None
         self._turn = Semaphore()
         self._cancelled = False
 
@@ -121,36 +121,33 @@ class WorkerProcess:
         if process is None:
             return
         process.kill()
-        self._requests.close()
-        self._answers.close()
+        # Whoever reads from it hears of that.
+        self._socket.close()
         # Killed is gone: this takes no longer than the system needs for that.
         process.wait()
 
-    # -- the pipe -------------------------------------------------------------------------------
+    # -- the socket -------------------------------------------------------------------------------
 
     def _start(self) -> None:
         if self._process is None:
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
             # A session of its own: what a terminal sends to the node, the node decides about.
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "engines.solver.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env=environment,
-                bufsize=0,
-                start_new_session=True,
-            )
-            pipes: Any = process
-            self._requests = FileObject(pipes.stdin, "wb")
-            self._answers = FileObject(pipes.stdout, "rb")
-            self._process = process
+            ours, its = socket.socketpair()
+            with its:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "engines.solver.worker"],
+                    stdin=its.fileno(),
+                    stdout=its.fileno(),
+                    env=environment,
+                    start_new_session=True,
+                )
+            self._socket = gevent.socket.socket(fileno=ours.detach())
 
     def _send(self, request: Any) -> None:
         data = etf.encode(request)
         self._start()
         try:
-            self._requests.write(LENGTH.pack(len(data)) + data)
-            self._requests.flush()
+            self._socket.sendall(LENGTH.pack(len(data)) + data)
         except OSError as error:
             raise WorkerFailed(f"the optimiser's process has ended: {error}") from None
 
@@ -163,13 +160,16 @@ class WorkerProcess:
         return answer
 
     def _read(self, size: int) -> bytes:
-        try:
-            data: bytes = self._answers.read(size)
-        except (OSError, ValueError) as error:
-            raise WorkerFailed(f"the optimiser's process has ended: {error}") from None
-        if len(data) < size:
-            raise WorkerFailed("the optimiser's process has ended")
-        return data
+        data = bytearray()
+        while len(data) < size:
+            try:
+                more = self._socket.recv(size - len(data))
+            except OSError as error:
+                raise WorkerFailed(f"the optimiser's process has ended: {error}") from None
+            if not more:
+                raise WorkerFailed("the optimiser's process has ended")
+            data += more
+        return bytes(data)
 
 
 _DONE: Final = Atom("done")

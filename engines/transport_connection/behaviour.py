@@ -25,7 +25,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from engines.effects import CancelTimer, Effects, Exit, SetTimer, Watch
+from engines.effects import CancelTimer, Effects, Exit, SetTimer, Unwatch, Watch
 from engines.guards import EngineBehaviour, First, Turn, on, on_elapsed, on_ended, on_outcome, on_started
 from engines.messages import EngineID
 from engines.network_registry.adverts import ClusterAddr, TransportAddress, is_remote, protocol_of, transport_name
@@ -266,6 +266,7 @@ def begin(turn: Turn[ConnectionState], _args: None) -> Effects[ConnectionState]:
     work.timers.append(SetTimer(DEADLINE, limits.dial_s))
     if isinstance(address, ClusterAddr):
         other = EngineID(address.node, transport_name(protocol_of(address)))
+        work.watches.append(Watch(other))
         work.send(other, LinkRequest(settings.attempt or 0))
     else:
         work.operations.append(Dial(address, settings.tls, limits.dial_s))
@@ -285,8 +286,11 @@ def dialled(turn: Turn[ConnectionState], _args: None) -> Effects[ConnectionState
 def accepted(turn: Turn[ConnectionState], _args: None) -> Effects[ConnectionState]:
     """Wait for the greeting of the other end of a link in the cluster."""
     work = Work(turn)
+    address = turn.settings.address
     assert isinstance(turn.sender, EngineID)
+    assert isinstance(address, ClusterAddr)
     work.watches.append(Watch(turn.sender))
+    work.watches.append(Unwatch(EngineID(address.node, transport_name(protocol_of(address)))))
     work.state = replace(work.state, peer=turn.sender, phase="greeting")
     return work.effects()
 
@@ -524,10 +528,16 @@ def link_ended(turn: Turn[ConnectionState], _args: None) -> Effects[ConnectionSt
 
 
 def other_ended(turn: Turn[ConnectionState], _args: None) -> Effects[ConnectionState]:
-    """End with the Router, or with the other end of a link in the cluster."""
+    """End with the Router, with the other end of a link in the cluster, or where there is nobody to ask for one."""
     work = Work(turn)
     at = turn.trigger.address  # type: ignore[union-attr]
-    end(work, "the other side has closed the connection" if at == turn.state.peer else "its Router has ended")
+    if at == turn.state.peer:
+        end(work, "the other side has closed the connection")
+    elif at == turn.state.owner:
+        end(work, "its Router has ended")
+    elif turn.state.phase == "opening":
+        why = turn.trigger.reason  # type: ignore[union-attr]
+        end(work, f"{at} cannot be reached: {why.name if isinstance(why, Atom) else why}")
     return work.effects()
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import re
+import time
 from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +39,7 @@ from erlang_bridge import OwnProcess
 log = logging.getLogger("engines.network")
 
 _BACKLOG: Final = 128
+_QUIET_S: Final = 1.0
 _CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -101,6 +104,8 @@ class TransportProtocolEngine(Engine):
     engine = BEHAVIOUR
     apart = (Accept,)
 
+    _hung_up_at: float = -math.inf
+
     def perform(self, operation: Any, own: OwnProcess) -> Message | None:
         match operation:
             case Listen(host, port):
@@ -108,8 +113,11 @@ class TransportProtocolEngine(Engine):
             case Accept(listener):
                 return self._accept(listener)
             case HangUp(link, reason):
-                log.warning("%s hangs up on %s: %s", self.process.name, link.host, reason)
                 link.end()
+                now = time.monotonic()
+                if now - self._hung_up_at >= _QUIET_S:  # callers must not fill the log
+                    self._hung_up_at = now
+                    log.warning("%s hangs up on %s: %s", self.process.name, link.host, reason)
         return None
 
     def _listen(self, host: str, port: int) -> Message:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +15,7 @@ import pytest
 
 from erlang_bridge import Atom, NoConnection, Node, NoProcess, Pid
 from erlang_bridge.testing.beams import Beam
+from erlang_bridge.testing.programs import clean_environment, free_port
 from tests.fix_node import NodeFactory
 from tests.pages import ROOT
 from tests.sessions import Session, interpreter, path_with
@@ -132,3 +135,21 @@ def test_a_node_as_a_program(program: str, epmd_port: int, tmp_path: Path) -> No
 
 def environment(epmd_port: int) -> dict[str, str]:
     return {"PATH": path_with(interpreter()), "ERL_EPMD_PORT": str(epmd_port)}
+
+
+@pytest.mark.parametrize("first", ["a_block", "matched_intents"])
+def test_anoma_node_in_any_order(tmp_path: Path, first: str):
+    """Each function builds what it needs."""
+    environment = clean_environment(tmp_path, ERL_EPMD_PORT=str(free_port()), PYTHONPATH=str(ROOT))
+    source = f"import examples.anoma_node as e; assert e.{first}() is e.{first}(); e.main()"
+    command = [sys.executable, "-c", source]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_anoma_node_as_a_program(tmp_path: Path):
+    environment = clean_environment(tmp_path, ERL_EPMD_PORT=str(free_port()), PYTHONPATH=str(ROOT))
+    command = [sys.executable, EXAMPLES / "anoma_node.py"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "a_transfer: TransactionStatus(stage=<Stage.COMMITTED" in done.stdout

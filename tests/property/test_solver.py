@@ -5,12 +5,14 @@ intents that are spent vanish: in any order of events, with failures, and crashe
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anoma.matching.problem import Outcome
+from anoma.matching.solving import solve
 from anoma.resource_machine.building import REFUSING_LOGIC, ephemeral, transfer
 from anoma.resource_machine.intent import DumbIntent
 from anoma.resource_machine.transaction import Transaction
@@ -53,7 +55,7 @@ from engines.mempool_worker.messages import (
 from engines.messages import EngineID, Message
 from engines.simulation import Simulation
 from engines.solver import behaviour as solver
-from engines.solver.batch import composed, solve_here
+from engines.solver.batch import Offers, Verified, composed, units_taken, verify
 from engines.solver.messages import Solve, Solved, SolveFailed
 
 ME = EngineID(None, "me")
@@ -69,6 +71,18 @@ class Run(Message):
     fingerprint: int
 
 
+def solve_here(intents: tuple[Intent, ...], time_limit_s: float) -> tuple[Outcome, tuple[Verified, ...]]:
+    """What the other process does, in this one."""
+    problem = Offers(intents)
+    outcome = solve(problem.offers, time_limit_s)
+    found = []
+    for match in outcome.matches:
+        taken = problem.taken(match)
+        text, culprits = verify(units_taken(intents, taken))
+        found.append(Verified(taken, text, tuple(taken[number].intent for number in culprits)))
+    return outcome, tuple(found)
+
+
 @dataclass(slots=True)
 class World:
     """A pool, a solver, and a worker and a ledger that are played here, and never crash."""
@@ -81,8 +95,8 @@ class World:
     by_fingerprint: dict[int, tuple[bytes, Any, Any]] = field(default_factory=dict)
     results: dict[int, bool] = field(default_factory=dict)
     incarnation: int = 0
-    used: dict[bytes, int] = field(default_factory=dict)
-    """Nullifier -> fingerprint of the transaction that it was submitted in and that has not failed, of this solver."""
+    used: dict[tuple[int, bytes], int] = field(default_factory=dict)
+    """Of a solver between two crashes and a nullifier: the transaction that it was submitted in and has not failed."""
 
     def __post_init__(self) -> None:
         worker = EngineBehaviour(
@@ -104,8 +118,14 @@ class World:
         self.simulation.spawn("intent_pool", pool.IntentPoolSettings(ledger="ledger"), "intent_pool")
 
     def start_solver(self) -> None:
-        self.used = {}
-        self.simulation.spawn("solver", None, "solver")
+        self.incarnation += 1
+        incarnation = self.incarnation
+
+        def candidate(unit: Any, id_: bytes) -> Any:
+            made = solver.candidate_of(unit, id_)
+            return made and replace(made, executable=(*made.executable, incarnation))
+
+        self.simulation.spawn("solver", solver.SolverSettings(candidate=candidate), "solver")
 
     # -- the world that the engines see -----------------------------------------------------------
 
@@ -142,19 +162,20 @@ class World:
     def accept(self, turn: Turn[Any], _args: None) -> Effects[Any]:
         message: Any = turn.message
         candidate = message.tx
-        _, transaction = candidate.executable
+        _, transaction, incarnation = candidate.executable
+        uses = {(incarnation, nullifier) for nullifier in transaction.nullifiers()}
         if candidate.id in self.requests:
             fingerprint = self.requests[candidate.id][0]
             return Effects(None, replies=(TransactionAck(b"", 0, 0, WORKER, None, fingerprint, True),))
         # S1: it verifies, and none of its intents is in another one that has not failed.
         transaction.verify()
-        assert self.used.keys().isdisjoint(transaction.nullifiers())
+        assert self.used.keys().isdisjoint(uses)
         if self.chances.random() < 0.1:
             return Effects(None, replies=(TransactionRejected(Rejection.OVERLOADED, "later"),))
         fingerprint = len(self.requests) + 1
         self.requests[candidate.id] = fingerprint, transaction
         self.by_fingerprint[fingerprint] = candidate.id, transaction, turn.sender
-        self.used.update(dict.fromkeys(transaction.nullifiers(), fingerprint))
+        self.used.update(dict.fromkeys(uses, fingerprint))
         # An acknowledgement may get lost with a worker that is started again.
         replies = () if self.chances.random() < 0.1 else (TransactionAck(b"", 1, 0, WORKER, None, fingerprint),)
         return Effects(None, replies=replies, messages=(turn.send(WORKER, Run(fingerprint)),))

@@ -234,7 +234,9 @@ def random_spec(rng: random.Random, keys: list[bytes]) -> Spec:
         operations: list[Any] = []
         for _ in range(rng.randint(0, 5)):
             key = rng.choice(keys)
-            which = rng.choices([READ, WRITE, SUM, READ_IF_ODD, WRITE_IF_ODD, FAIL_IF_ODD, FAIL], [5, 3, 5, 2, 3, 1, 0.3])[0]
+            which = rng.choices(
+                [READ, WRITE, SUM, READ_IF_ODD, WRITE_IF_ODD, FAIL_IF_ODD, FAIL], [5, 3, 5, 2, 3, 1, 0.3]
+            )[0]
             if which in (READ, READ_IF_ODD):
                 operations.append((which, key))
                 reads.append(key)

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from anoma.keys import shard_number
 from anoma.programs import ABSENT
 from engines.executor.messages import ExecutorFinished
 from engines.guards import EngineBehaviour, MessageArrived
@@ -140,7 +141,11 @@ class Run:
             check(writes == expected.writes, "O1", fingerprint, spec, "writes", writes, expected.writes)
             check(list(reads) == sorted(reads) and list(writes) == sorted(writes), "O1", "not in order", end)
             _, done = self.world.disk.transactions[fingerprint]
-            check((done.success, done.reads, done.writes) == (end.success, end.values_read, end.values_written), "O1", done)
+            check(
+                (done.success, done.reads, done.writes) == (end.success, end.values_read, end.values_written),
+                "O1",
+                done,
+            )
             for key, value in expected.writes.items():
                 store[key] = value
                 history.setdefault(key, []).append((fingerprint, value))
@@ -173,7 +178,14 @@ class Run:
             check(len(state.accesses) == 0 and len(state.locks) == 0, "O13", name, state)
             check(len(state.parked) == 0 and len(state.gated) == 0 and len(state.fetching) == 0, "O13", name, state)
         state = self.world.state_of(WORKER)
-        for kept in (state.transactions, state.executors, state.unacked_reads, state.unacked_writes, state.ids, state.asked):
+        for kept in (
+            state.transactions,
+            state.executors,
+            state.unacked_reads,
+            state.unacked_writes,
+            state.ids,
+            state.asked,
+        ):
             check(len(kept) == 0, "O13", kept)
 
     def check_locks(self, order: Mapping[int, Spec]) -> None:
@@ -211,8 +223,6 @@ class Run:
         world = self.world
         needed: dict[bool, dict[int, set[str]]] = {True: {}, False: {}}
         settings = world.worker_settings
-        from anoma.keys import shard_number
-
         for fingerprint, spec in order.items():
             for write, keys in ((True, spec.will | spec.may), (False, spec.eager | spec.lazy)):
                 needed[write][fingerprint] = {
@@ -295,15 +305,19 @@ def random_run(
         faults=faults,
         programs=PROGRAMS,
         behaviours=behaviours,
-        settings={"most_in_block": rng.choice([1, 3, 1000]), "most_in_batch": rng.choice([1, 2, 1000]), "most_attempts": 100},
+        settings={
+            "most_in_block": rng.choice([1, 3, 1000]),
+            "most_in_batch": rng.choice([1, 2, 1000]),
+            "most_attempts": 100,
+        },
     )
     run = Run(world)
     keys = [b"key-%d" % number for number in range(rng.randint(1, 6))]
     specs = [random_spec(rng, keys) for _ in range(rng.randint(1, 8))]
     at_once = rng.randint(0, len(specs))
-    for number, spec in enumerate(specs):
-        if faults.crashes or rng.random() < 0.2:
-            spec = dataclasses.replace(spec, id=b"id-%d" % number)
+    for number, plain in enumerate(specs):
+        named = faults.crashes or rng.random() < 0.2
+        spec = dataclasses.replace(plain, id=b"id-%d" % number) if named else plain
         if number >= at_once:
             for _ in range(rng.randint(0, 30)):
                 event = world.choose()
@@ -316,7 +330,9 @@ def random_run(
     return run
 
 
-def one(seed: int, number: int, behaviours: Mapping[str, EngineBehaviour[Any]] = BEHAVIOURS, faults: Faults | None = None) -> Run:
+def one(
+    seed: int, number: int, behaviours: Mapping[str, EngineBehaviour[Any]] = BEHAVIOURS, faults: Faults | None = None
+) -> Run:
     """The run of a number, checked.
 
     Raises:
@@ -327,6 +343,11 @@ def one(seed: int, number: int, behaviours: Mapping[str, EngineBehaviour[Any]] =
     return run
 
 
+def say(text: str, end: str = "\n") -> None:
+    sys.stdout.write(text + end)
+    sys.stdout.flush()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=10_000)
@@ -334,7 +355,7 @@ def main() -> int:
     parser.add_argument("--only", type=int, default=None, help="this one of the runs")
     options = parser.parse_args()
     seed = random.SystemRandom().randrange(1 << 32) if options.seed is None else options.seed
-    print(f"seed {seed}")
+    say(f"seed {seed}")
     numbers = range(options.runs) if options.only is None else [options.only]
     began = time.monotonic()
     wrong = unfinished = events = transactions = crashes = 0
@@ -343,18 +364,18 @@ def main() -> int:
             run = one(seed, number)
         except Unfinished as error:
             unfinished += 1
-            print(f"unfinished: {error}\n  again: --seed {seed} --only {number}")
+            say(f"unfinished: {error}\n  again: --seed {seed} --only {number}")
         except AssertionError as error:
             wrong += 1
-            print(f"wrong: {error}\n  again: --seed {seed} --only {number}")
+            say(f"wrong: {error}\n  again: --seed {seed} --only {number}")
         else:
             events += run.world.events
             transactions += len(run.world.disk.entries)
             crashes += run.world.faults.crashes - run.world.crashes_left
         if sys.stdout.isatty() and number % 100 == 99:
-            print(f"\r{number + 1} runs", end="", flush=True)
+            say(f"\r{number + 1} runs", end="")
     took = time.monotonic() - began
-    print(
+    say(
         f"{len(numbers)} runs, {transactions} transactions, {events} events, {crashes} crashes in {took:.0f} s: "
         f"{unfinished} unfinished, {wrong} wrong (seed {seed})"
     )

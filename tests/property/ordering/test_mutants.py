@@ -68,7 +68,9 @@ def nothing_is_parked(draft: Any, sender: Any, message: Any) -> Any:
     return lock if lock is not None and sender in (lock.executor, lock.worker) else None
 
 
-def failed_ones_keep_their_locks(turn: Any, state: Any, outcome: Any, arrived: Any, real: Any = executor._finished) -> Any:
+def failed_ones_keep_their_locks(
+    turn: Any, state: Any, outcome: Any, arrived: Any, real: Any = executor._finished
+) -> Any:
     effects = real(turn, state, outcome, arrived)
     if outcome.success:
         return effects
@@ -141,7 +143,12 @@ MUTANTS: dict[str, tuple[Any, str, Any, Faults | None]] = {
     "a failed transaction writes": (execution._Run, "fail", failed_ones_write, QUIET),
     "reads in the order of arrival": (execution._Run, "go_on", arrival_order, QUIET),
     "barriers for other lives of a shard": (shard, "_is_meant", any_incarnation, Faults(crashes=4)),
-    "another executor's lock is the same lock": (worker._Draft, "lock", every_attempt_is_the_first(None, None), Faults(4)),
+    "another executor's lock is the same lock": (
+        worker._Draft,
+        "lock",
+        every_attempt_is_the_first(None, None),
+        Faults(4),
+    ),
     "a shard that is back is told nothing": (worker._Draft, "repeat", not_repeated, Faults(crashes=4)),
     "acknowledged before it lasts": (worker._Draft, "accept", run_before_it_lasts(None), Faults(crashes=4)),
 }

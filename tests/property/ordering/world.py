@@ -150,6 +150,9 @@ class Faults:
     keep_worker_apart: bool = False
 
 
+NO_FAULTS = Faults()
+
+
 @dataclass
 class Sent:
     """One request of a client."""
@@ -173,7 +176,7 @@ class World(Simulation):
         shards: int,
         *,
         ordered: bool = False,
-        faults: Faults = Faults(),  # noqa: B008
+        faults: Faults = NO_FAULTS,
         programs: Any = None,
         behaviours: Mapping[str, EngineBehaviour[Any]] = BEHAVIOURS,
         disk: Disk | None = None,
@@ -248,9 +251,9 @@ class World(Simulation):
         self.events += 1
         if event.kind == "message":
             message = event.what.message
-            if self.faults.duplicates and chooser_likes(self.chooser, self.faults.duplicates):
-                if not (isinstance(message, TransactionRequest) and message.tx.id is None):
-                    self._add("message", event.engine, event.what, event.source)
+            once = isinstance(message, TransactionRequest) and message.tx.id is None
+            if self.faults.duplicates and not once and self.chooser.random() < self.faults.duplicates:
+                self._add("message", event.engine, event.what, event.source)
             if isinstance(message, TransactionRequest):
                 self.arrived.append(int(event.what.sender.name.rpartition("-")[2]))
         if self.on_event is not None:
@@ -329,7 +332,3 @@ class World(Simulation):
                 if last is not None:
                     found[key] = versions[last]
         return {key: value for key, value in found.items() if value is not ABSENT}
-
-
-def chooser_likes(chooser: random.Random, chance: float) -> bool:
-    return chooser.random() < chance

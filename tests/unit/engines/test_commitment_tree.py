@@ -344,6 +344,29 @@ def test_after_a_restart_it_goes_on_where_it_was() -> None:
     world.check()
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_ended_after_each_save_it_forgets_none(seed: int) -> None:
+    world = MachineWorld(seed, most_in_step=2)
+    made, ends = iter(coins(0, 20)), 0
+    while not (world.is_done and world.stored_tree().size == 20):
+        event = world.choose()
+        if event is None or world.chooser.random() < 0.02:
+            coin = next(made, None)
+            if coin is not None:
+                world.submit(candidate(mint(coin)))
+            elif event is None:
+                world.fire()
+            continue
+        saves = event.kind == "operation" and event.engine == "ledger" and PROGRESS.name in str(event.what)
+        world.let(event)
+        if saves and world.tree.gathered and ends < 8:
+            world.crash(TREE, lose=True)
+            ends += 1
+    assert ends >= 3
+    world.settle()
+    world.check()
+
+
 # -- others, and what is wrong -----------------------------------------------------------------------
 
 
@@ -368,8 +391,9 @@ def test_steps_of_others_cost_nothing_but_time(seed: int) -> None:
         event = world.choose()
         if event is not None:
             world.let(event)
-    world.submit(foreign(world.stored_tree(), [leaves[6], leaves[1]]))
-    world.submit(foreign(world.stored_tree().add([leaves[6], leaves[1]]), [leaves[4]]))
+    theirs = [leaves[6], leaves[1 + 4 * (seed % 2)]]
+    world.submit(foreign(world.stored_tree(), theirs))
+    world.submit(foreign(world.stored_tree().add(theirs), [leaves[4]]))
     world.settle()
     created, tree = world.created(), world.stored_tree()
     assert sorted(created) == sorted(leaves)
@@ -438,16 +462,21 @@ def test_an_id_that_somebody_has_taken_is_not_the_only_one() -> None:
     assert world.steps()[-1].candidate[1] == taken[:-1] + b"1"
 
 
-def test_another_ledger_is_begun_with() -> None:
+@pytest.mark.parametrize("more", [1, 6])
+def test_another_ledger_is_begun_with(more: int) -> None:
     world = MachineWorld(6)
-    for coin in coins(0, 4):
+    for coin in coins(0, 2):
         world.do(candidate(mint(coin)))
+    before = world.tree.round
     world.store = MemoryStore()
+    world.frozen.add(TREE)
     for name in ("ledger", "mempool_worker"):
         world.crash(name, lose=True)
-    world.settle()
-    for coin in coins(2, 3):
+    for coin in coins(1, more):
         world.do(candidate(mint(coin)))
+    assert (world.store.heights().next_round > before + 1) == (more > 1)
+    world.frozen.clear()
+    world.settle()
     world.check()
 
 
@@ -519,6 +548,8 @@ def test_a_step_is_submitted_until_it_is_accepted_and_has_run() -> None:
     world.answer(ledger.HeightsReply(Heights(2, 1, 2)))
     assert world.answer(ledger.ItemReply(ABSENT)) == [ledger.BlockRequest(1)]
     (request,) = world.answer(ledger.BlockReply(Block(1, 1, 1, (done,), NO_HASH, bytes(32))))
+    assert request.tx.label.read == tuple(in_order(request.tx.label.read))
+    assert request.tx.label.write == tuple(in_order(request.tx.label.write))
     ids, waited = [request.tx.id], []
 
     def again() -> None:
@@ -533,6 +564,12 @@ def test_a_step_is_submitted_until_it_is_accepted_and_has_run() -> None:
         world.answer(TransactionRejected(rejection, "no room"), "mempool_worker")
         assert world.tree.step_failure == "the worker rejects a step of the tree: no room"
         again()
+    (gone, *_) = [
+        event for event in world.pending.values() if event.kind == "ended" and event.what.address.name != "ledger"
+    ]
+    world.happen(gone)
+    assert world.tree.step_failure == "the worker mempool_worker is not there: noproc"
+    again()
     for fingerprint in (2, 3):
         assert world.answer(replace(ack, fingerprint=fingerprint), "mempool_worker") == []
         news = ledger.BlockCommitted(fingerprint, fingerprint, fingerprint, bytes(32))
@@ -545,8 +582,8 @@ def test_a_step_is_submitted_until_it_is_accepted_and_has_run() -> None:
         world.answer_to(ledger.TransactionRequest(fingerprint), reply)
         assert world.tree.step_failure == "a step of the tree has failed: killed"
         again()
-    assert waited == [50.0, 1.0, 2.0, 4.0, 4.0, 4.0]
-    assert [id_.rpartition(b":")[2] for id_ in ids] == [b"0", b"0", b"0", b"0", b"1", b"2", b"3"]
+    assert waited == [50.0, 1.0, 2.0, 4.0, 4.0, 4.0, 4.0]
+    assert [id_.rpartition(b":")[2] for id_ in ids] == [b"0", b"0", b"0", b"0", b"1", b"1", b"2", b"3"]
     assert len({id_.rpartition(b":")[0] for id_ in ids}) == 1
 
 

@@ -53,15 +53,20 @@ def leaves(count: int) -> list[bytes]:
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 7, 8, 9, 33])
 def test_paths_lead_to_the_root(count: int) -> None:
     tree = CommitmentTree().add(leaves(count))
-    assert tree.root == tree.frontier.root == Frontier().add(leaves(count)).root
-    for leaf in leaves(count):
+    frontier, made = Frontier().grow(leaves(count))
+    assert tree.root == tree.frontier.root == frontier.root
+    full = {(height, index): hashed for height, index, hashed in made}
+    for position, leaf in enumerate(leaves(count)):
         path = tree.witness(leaf)
         assert path is not None
+        assert frontier.path(position, lambda *place: full[place]) == path
         assert verify_path(leaf, path, tree.root)
         assert not verify_path(b"CM_other", path, tree.root)
         assert not verify_path(leaf, replace(path, position=path.position ^ 1), tree.root)
         assert not verify_path(leaf, path, CommitmentTree().add([leaf, *leaves(count)]).root)
     assert tree.witness(b"CM_other") is None
+    with pytest.raises(ValueError, match=f"has none at position {count}"):
+        frontier.path(count, lambda *place: full[place])
 
 
 def test_versions_of_a_tree_stay() -> None:

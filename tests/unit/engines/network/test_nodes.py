@@ -196,7 +196,11 @@ def test_only_engines_that_are_named_hear_from_other_nodes_and_those_that_have_a
     assert until(lambda: notes(other) == [1])
     with pytest.raises(CallTimeout):
         count(one, other, timeout_s=0.2)
-    assert "no other node may write to ticker" in caplog.text
+    for _ in range(20):
+        router.send(one.node, other.engine(TICKER), Increment())
+    with pytest.raises(CallTimeout):
+        count(one, other, timeout_s=0.2)
+    assert caplog.text.count("no other node may write to ticker") == 1
     assert connected(one, other)
     # The other way round the node is asked, and the answer may come in.
     assert count(other, one) == 0
@@ -244,6 +248,15 @@ def test_an_advert_counts_if_it_is_signed_and_newer(make):
     assert not submit(one.node, signed(NodeAdvert(key.public.data, (), 4, 0), key))
     assert not submit(one.node, signed(NodeAdvert(key.public.data, (), 6, 0), new_key()))
     assert node_advert(one.node, key.public.data) == advert
+
+
+def test_an_advert_makes_no_node_dial_another_of_its_cluster(make):
+    """Whoever is called there could try to guess the cookie."""
+    one = make()
+    key = new_key()
+    assert submit(one.node, signed(NodeAdvert(key.public.data, (ClusterAddr("evil@127.0.0.1"),), 5, 0), key))
+    router.set_permanence(one.node, key.public.data, ConnectionPermanence.PERMANENT)
+    assert "no address" in (router.status(one.node, key.public.data).failure or "")
 
 
 # -- whom to be connected with ----------------------------------------------------------------
