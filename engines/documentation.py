@@ -6,6 +6,7 @@ the same package that it calls, construct. So a page cannot say anything that th
 
 from __future__ import annotations
 
+import argparse
 import ast
 import dataclasses
 import importlib
@@ -330,4 +331,6 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/engines"))
+    parser = argparse.ArgumentParser(description="Write a page for each engine into a folder.")
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("docs/engines"))
+    main(parser.parse_args().folder)
