@@ -339,7 +339,9 @@ class Simulation:
             return
         self.ends.append((name, reason))
         for number, event in list(self.pending.items()):
-            gone = event.kind in ("started", "timer", "ended") or (event.kind == "message" and lose)
+            # What it has told itself is of this one alone: the outcome of an operation, for one.
+            own = event.source == actor.config.engine_id
+            gone = event.kind in ("started", "timer", "ended") or (event.kind == "message" and (lose or own))
             if event.engine == name and gone:
                 del self.pending[number]
         for watcher, address in self._watchers.pop(name, {}).items():

@@ -11,7 +11,7 @@
     ├── pyanoma_identity            one_for_one: identity_management, verification, encryption, ...
     ├── pyanoma_intents             one_for_one: intent_pool, solver
     ├── pyanoma_network             one_for_one: network_registry, transport protocols, storage
-    ├── pyanoma_engines             one_for_one: the node's own of other kinds
+    ├── pyanoma_engines             one_for_one: ticker, commitment_tree
     ├── pyanoma_connector           keeps the connections that the configuration names; only where it names some
     └── pyanoma_reloader            loads modules whose files change; only with ``reload``
 
@@ -29,6 +29,8 @@ from typing import Any, Final
 
 import engines
 from anoma.programs.standard import STANDARD
+from engines.commitment_tree.behaviour import CommitmentTreeSettings
+from engines.commitment_tree.server import COMMITMENT_TREE
 from engines.dynamic_configuration.behaviour import DynamicConfigurationSettings
 from engines.intent_pool.behaviour import IntentPoolSettings
 from engines.intent_pool.server import INTENT_POOL
@@ -137,6 +139,8 @@ def identity(_config: NodeConfig) -> Iterator[EngineSpec]:
 def own_engines(_config: NodeConfig) -> Iterator[EngineSpec]:
     """Engines of no subsystem."""
     yield EngineSpec("ticker", "ticker")
+    # Not among ordering: it outlives the ends of ledger and worker by itself.
+    yield EngineSpec("commitment_tree", COMMITMENT_TREE, CommitmentTreeSettings())
 
 
 def intents(config: NodeConfig) -> Iterator[EngineSpec]:

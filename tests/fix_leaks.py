@@ -51,9 +51,18 @@ def _threads() -> int:
     return len(os.listdir("/proc/self/task")) - (pool.size if pool is not None else 0)  # noqa: PTH208
 
 
+@pytest.fixture(autouse=True, scope="module")
+def thawed() -> Iterator[None]:
+    """What `no_leaks` has put aside can be garbage again between the modules."""
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
-def no_leaks() -> Iterator[None]:
+def no_leaks(thawed: None) -> Iterator[None]:
     """Fail a test that leaves something behind."""
+    # What is there already is put aside: looking at all objects takes longer than most tests.
+    gc.freeze()
     gevent.get_hub().threadpool  # noqa: B018  # made now, so that its own descriptors are not held against the test
     greenlets, files, threads = _greenlets(), _open_files(), _threads()
     yield

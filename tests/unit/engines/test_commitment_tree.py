@@ -541,7 +541,7 @@ def test_failures_of_the_ledger_are_told_and_tried_again() -> None:
 
 
 def test_a_step_is_submitted_until_it_is_accepted_and_has_run() -> None:
-    world = Alone(retry_first_s=1.0, retry_most_s=4.0, patience_s=50.0)
+    world = Alone(retry_first_s=1.0, retry_most_s=4.0, patience_s=50.0, most_in_step=1)
     world.play()
     leaf = coins(0, 1)[0].commitment
     done = CommittedTransaction(1, None, writes=((commitment_key(leaf), 1),))
@@ -575,7 +575,6 @@ def test_a_step_is_submitted_until_it_is_accepted_and_has_run() -> None:
         news = ledger.BlockCommitted(fingerprint, fingerprint, fingerprint, bytes(32))
         world.send(EngineID(NODE, TREE), news, sender=EngineID(NODE, "ledger"))
         assert ledger.TransactionRequest(fingerprint) in world.play()
-        # The last question of the two is the one about the block.
         reply = ledger.TransactionReply(
             fingerprint, fingerprint, CommittedTransaction(fingerprint, None, False, b"killed")
         )
@@ -585,6 +584,14 @@ def test_a_step_is_submitted_until_it_is_accepted_and_has_run() -> None:
     assert waited == [50.0, 1.0, 2.0, 4.0, 4.0, 4.0, 4.0]
     assert [id_.rpartition(b":")[2] for id_ in ids] == [b"0", b"0", b"0", b"0", b"1", b"1", b"2", b"3"]
     assert len({id_.rpartition(b":")[0] for id_ in ids}) == 1
+    # Another's step was first: the next is made of the tree that this one has found.
+    world.answer(replace(ack, fingerprint=4), "mempool_worker")
+    world.send(EngineID(NODE, TREE), ledger.BlockCommitted(4, 4, 4, bytes(32)), sender=EngineID(NODE, "ledger"))
+    world.play()
+    moved = Frontier().add([b"CM_a"])
+    late = CommittedTransaction(4, None, False, b"late", reads=((TREE_KEY, moved.to_term()),))
+    (request,) = world.answer_to(ledger.TransactionRequest(4), ledger.TransactionReply(4, 4, late))
+    assert request.tx.executable[1][1] == (1, moved.add([leaf]).root, [leaf])
 
 
 def test_what_nobody_has_asked_for_changes_nothing() -> None:
