@@ -21,6 +21,7 @@ from types import UnionType
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
 import engines
+from engines import guards
 from engines.effects import CancelTimer, Exit, SetMailbox, SetTimer, Spawn, StopChild, Watch
 from engines.engine import Engine
 from engines.guards import Elapsed, Ended, MessageArrived, On, Started
@@ -301,11 +302,12 @@ def _functions(package: str) -> Iterator[str]:
 
 
 def index() -> str:
-    """The list of all engines, in Markdown."""
+    """The list of all engines, and what they have in common, in Markdown."""
     rows = []
     for name, engine in engines.built_in().items():
         behaviour = importlib.import_module(f"{engine.__module__.rpartition('.')[0]}.behaviour")
         rows.append(f"| [{name}]({name}.md) | {in_markdown(first_paragraph(behaviour))} |")
+    model = ["", "## The model that they share", "", in_markdown(inspect.getdoc(guards) or "")]
     head = [
         "# Engines",
         "",
@@ -314,7 +316,7 @@ def index() -> str:
         "| engine | |",
         "|---|---|",
     ]
-    return "\n".join([*head, *rows]) + "\n"
+    return "\n".join([*head, *rows, *model]) + "\n"
 
 
 def pages() -> dict[str, str]:

@@ -39,6 +39,8 @@ from engines.guards import (
     step,
 )
 from engines.messages import (
+    MAX_NAME,
+    ROUTER,
     Address,
     EngineID,
     Envelope,
@@ -307,7 +309,8 @@ class Engine(GenServer):
             return self._turn(MessageArrived(Envelope(own, own, message.message)), state) or NoReply(state)
         if kind is tuple and len(message) == 5 and message[0] is _DOWN:
             return self._down(message, state)
-        if kind is tuple and len(message) == 3 and message[0] is _EXIT and type(message[1]) is Pid:
+        trapped = self.engine.traps_exits and kind is tuple and len(message) == 3 and message[0] is _EXIT
+        if trapped and type(message[1]) is Pid:
             return self._linked_ended(message[1], message[2], state)
         return super().handle_info(message, state)
 
@@ -396,6 +399,7 @@ class Engine(GenServer):
             envelope, self._rest = taken
             outcome = self._decide(MessageArrived(envelope), state)
             if outcome is None:
+                self._refuse_held(envelope)
                 continue
             self._carry_out(outcome)
             self._reply(envelope, outcome.replies)
@@ -403,6 +407,12 @@ class Engine(GenServer):
             if outcome.exit is not None:
                 return Stop(outcome.exit.reason, state)
         return NoReply(state) if effects.exit is None else Stop(effects.exit.reason, state)
+
+    def _refuse_held(self, envelope: Envelope) -> None:
+        """Answer a call that has waited in a mailbox, and then means nothing."""
+        waiting = None if envelope.reference is None else self._waiting.pop(envelope.reference, None)
+        if waiting is not None:
+            self.reply(waiting.caller, (ERROR, (NOT_HANDLED, Atom(type(envelope.message).tag()))))
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -497,18 +507,20 @@ class Engine(GenServer):
         table = process.table
         target: Any = envelope.target
         if type(target) is EngineID:
-            node = target.node
-            if node is None or node == table.node_name.name:
-                name = Atom(target.name)
-                receiver = table.names.get(name)
-                target = name
-            elif "@" in node:
-                table.send(process, (Atom(target.name), Atom(node)), encode_envelope(envelope))
-                return
-            else:
+            node, name = target.node, target.name
+            if node is not None and node != table.node_name.name and "@" not in node:
                 # Not a node of the cluster: its router knows the way.
-                target = Atom(f"router-{node}")
-                receiver = table.names.get(target)
+                node, name = None, f"{ROUTER}{node}"
+            if len(name) > MAX_NAME or (node is not None and len(node) > MAX_NAME):
+                log.warning(
+                    "%s %s cannot send to %.80s: no process has a name as long", self.engine.name, self.pid, target
+                )
+                return
+            if node is not None and node != table.node_name.name:
+                table.send(process, (Atom(name), Atom(node)), encode_envelope(envelope))
+                return
+            target = Atom(name)
+            receiver = table.names.get(target)
         elif target.node is table.node_name:
             receiver = table.find(target)
         else:

@@ -8,6 +8,25 @@ changes nothing.
 Guards and actions are functions of their arguments alone: that makes an engine testable, and its runs repeatable,
 without a node.
 
+Differences from the specification, which concern every engine:
+
+* Guards are evaluated by `First`. ``Any`` has no meaning there that its simulator keeps to, and no engine uses it.
+* Timers have a handle, which a later one of the same handle replaces; they can be cancelled, and they fire: all that
+  are due in one turn, in due order. There nothing fires them.
+* An engine can end (`Exit`), stop its children, and watch others; what it wants of the world is an operation. There is
+  none of that there.
+* An address without a node means the own node, for who sends and for guards that ask whether a sender is local. There
+  such a message is dropped, and no sender ever looks local.
+* Engines that a turn starts are there before its messages go out; a name that is taken ends the turn with a crash.
+  There the old engine is silently replaced.
+* A request may carry a reference, and its replies carry it too. Patterns and kinds of messages, which only the tutorial
+  there has, are left out; the parent of an engine, which only the prose has, is in its configuration.
+* Mailboxes can be closed and opened. A message for one that is not there is not handled.
+* Times of turns and timers are in seconds. There absolute times are minutes, and relative ones seconds.
+* An identity's name is a hash, its keys are keys, and the address of an engine is an address; there three types are
+  used for one thing. Keys, evidence and names can be compared and hashed; there keys are all equal in order.
+* What a request can come to is told apart by name; there the order of ``Result`` arguments differs between engines.
+
 Source: nspec v0.2.0, "Engine behaviour".
 """
 

@@ -24,12 +24,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from engines.wire import Field, fields_from_term, fields_of, fields_to_term, tag_of
-from erlang_bridge.errors import BridgeError
+from erlang_bridge.errors import BridgeError, brief
 from erlang_bridge.etf.conversions import Conversion, Mismatch
 from erlang_bridge.terms import Atom, Pid, Reference
+from erlang_bridge.terms.atom import MAX_ATOM_CHARACTERS
 
 ANOMA_ENGINE_MSG: Final = Atom("anoma_engine_msg")
 DEFAULT_MAILBOX: Final = 0
+MAX_NAME: Final = MAX_ATOM_CHARACTERS
+"""Characters of a name in an address: names are atoms where they are sent to."""
+ROUTER: Final = "router-"
+"""Begins the name of the Router for a node that is not one of the cluster; the node's id follows."""
 
 
 class MalformedEnvelope(BridgeError):
@@ -149,7 +154,7 @@ def decode_envelope(term: Any, known: tuple[type[Message], ...]) -> Envelope:
                 "expected {anoma_engine_msg, Sender, Target, Mailbox, Message} and perhaps a reference"
             )
     if mailbox is not None and (isinstance(mailbox, bool) or mailbox < 0):
-        raise MalformedEnvelope(f"expected a natural number or nil as mailbox, got {mailbox}")
+        raise MalformedEnvelope(f"expected a natural number or nil as mailbox, got {brief(mailbox, 80)}")
     from_address = None if sender is None else _decode_address(sender)
     return Envelope(from_address, _decode_address(target), decode_message(body, known), mailbox, reference)
 
@@ -208,7 +213,7 @@ def _decode_address(term: Any) -> Address:
         case (None, name):
             return EngineID(None, _text(name))
         case (node, name):
-            return EngineID(_text(node), _text(name))
+            return EngineID(_node(node), _text(name))
     raise MalformedEnvelope("expected {Node, Name} or a pid as address")
 
 
@@ -223,11 +228,24 @@ def _engine_id_from(term: Any) -> EngineID:
 
 
 def _text(term: Any) -> str:
-    if isinstance(term, Atom):
-        return term.name
+    text = term.name if isinstance(term, Atom) else None
     if isinstance(term, bytes):
         try:
-            return term.decode()
+            text = term.decode()
         except UnicodeDecodeError:
             pass
-    raise MalformedEnvelope("expected atoms or UTF-8 binaries in an address")
+    if text is None:
+        raise MalformedEnvelope("expected atoms or UTF-8 binaries in an address")
+    if len(text) > MAX_NAME:
+        raise MalformedEnvelope(f"expected at most {MAX_NAME} characters for a name in an address, got {len(text)}")
+    return text
+
+
+def _node(term: Any) -> str:
+    text = _text(term)
+    most = MAX_NAME - len(ROUTER)
+    if "@" not in text and len(text) > most:
+        raise MalformedEnvelope(
+            f"expected at most {most} characters for a node outside of the cluster, got {len(text)}"
+        )
+    return text

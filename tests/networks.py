@@ -67,9 +67,12 @@ class AnomaNode:
         add_peer(self.node, other.id, (other.address(protocol),), **options)
 
     def state(self, name: str) -> Any:
+        """The state of one of its engines."""
         pid = self.node.whereis(name)
         assert pid is not None
-        return self.node.table.find(pid).instance.environment.state  # type: ignore[union-attr]
+        process: Any = self.node.table.find(pid)
+        assert until(lambda: hasattr(process.instance, "_rest"))
+        return process.instance.environment.state
 
 
 def anoma_node(

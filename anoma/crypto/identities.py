@@ -26,6 +26,7 @@ from anoma.crypto.keys import KEY_SIZE, KeyKind, KeyRefused, PrivateKey, PublicK
 from anoma.crypto.primitives import derive, digest, seal
 from anoma.crypto.signable import signable
 from anoma.crypto.terms import binary, elements, expected, fields_of
+from erlang_bridge.errors import brief
 from erlang_bridge.etf.conversions import Conversion, Mismatch
 from erlang_bridge.terms import Atom
 
@@ -172,7 +173,7 @@ class Threshold:
             identities[name] = identity
         for number in (self.threshold, *weights.values()):
             if not 0 <= number <= MAX_WEIGHT:
-                raise ValueError(f"expected weights and thresholds from 0 to {MAX_WEIGHT}, got {number}")
+                raise ValueError(f"expected weights and thresholds from 0 to {MAX_WEIGHT}, got {brief(number, 80)}")
         size = len(identities) + sum(m.size for m in identities.values() if isinstance(m, Threshold))
         depth = 1 + max((m.depth for m in identities.values() if isinstance(m, Threshold)), default=0)
         if size > MAX_MEMBERS or depth > MAX_DEPTH:

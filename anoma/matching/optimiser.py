@@ -36,6 +36,9 @@ class Found:
 def optimise(component: Component, time_limit_s: float, threads: int = 1) -> Found:
     """The best answer that is found in time; nothing is taken where none is found.
 
+    First from above: is there an answer as good as the bound? On a market, which is close to a flow, that is often the
+    last question. It gives the best answer or none. Then from below, from one answer to a better one.
+
     Args:
         time_limit_s: at most so many seconds.
         threads: more than one: faster on hard problems, and no longer the same answer each time among equals.
@@ -44,26 +47,41 @@ def optimise(component: Component, time_limit_s: float, threads: int = 1) -> Fou
         RuntimeError: the optimiser refuses the problem, and why.
     """
     model, lots = _model(component)
-    solver = cp_model.CpSolver()
-    solver.parameters.max_time_in_seconds = max(time_limit_s, 0.001)
-    solver.parameters.num_workers = threads
-    solver.parameters.random_seed = SEED
-    # The linear relaxation of all sums is what closes the gap: markets are close to flows.
-    solver.parameters.linearization_level = 2
-    status = solver.solve(model)
-    if status == cp_model.MODEL_INVALID:
-        raise RuntimeError(f"the optimiser refuses a component: {model.validate()}")
     upper = sum(max(variable.preference, 0) * variable.maximum for variable in component.variables)
-    if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        return Found((0,) * len(lots), 0, upper, solver.wall_time)
-    values = tuple(solver.value(variable) for variable in lots)
-    preference = sum(v.preference * value for v, value in zip(component.variables, values, strict=True))
-    # The bound comes as a float; what it is rounded to must not be too small.
-    bound = preference if status == cp_model.OPTIMAL else min(upper, _above(solver.best_objective_bound))
-    return Found(values, preference, max(bound, preference), solver.wall_time)
+    values = (0,) * len(lots)
+    took_s = 0.0
+    for share, from_above in ((0.5, True), (1.0, False)):
+        solver = cp_model.CpSolver()
+        solver.parameters.max_time_in_seconds = max(share * (time_limit_s - took_s), 0.001)
+        solver.parameters.num_workers = threads
+        solver.parameters.random_seed = SEED
+        # The linear relaxation of all sums is what gives bounds.
+        solver.parameters.linearization_level = 2
+        if from_above:
+            solver.parameters.use_objective_lb_search = True
+            solver.parameters.cp_model_probing_level = 0
+        status = solver.solve(model)
+        took_s += solver.wall_time
+        if status == cp_model.MODEL_INVALID:
+            raise RuntimeError(f"the optimiser refuses a component: {model.validate()}")
+        if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+            found = tuple(solver.value(variable) for variable in lots)
+            if _preference(component, found) > _preference(component, values):
+                values = found
+        if status == cp_model.OPTIMAL:
+            upper = _preference(component, values)
+            break
+        upper = min(upper, _above(solver.best_objective_bound))
+    preference = _preference(component, values)
+    return Found(values, preference, max(upper, preference), took_s)
+
+
+def _preference(component: Component, lots: tuple[int, ...]) -> int:
+    return sum(variable.preference * count for variable, count in zip(component.variables, lots, strict=True))
 
 
 def _above(bound: float) -> int:
+    """The bound comes as a float; what it is rounded to must not be too small."""
     return int(bound + abs(bound) * 2.0**-50) + 1
 
 
@@ -93,9 +111,6 @@ def _model(component: Component) -> tuple[cp_model.CpModel, list[Any]]:
                 carry = following
     _add_exclusive(model, component, maxima, lots)
     model.maximize(cp_model.LinearExpr.weighted_sum(lots, [variable.preference for variable in component.variables]))
-    for variable in lots:
-        # Nothing at all is an answer: from here on there is a best one so far.
-        model.add_hint(variable, 0)
     return model, lots
 
 

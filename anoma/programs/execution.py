@@ -16,11 +16,17 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from anoma.keys import Key, check_key, in_order
-from anoma.programs.runnable import Failure, Read, Runnable, Step, as_term
+from anoma.programs.runnable import ABSENT, Failure, Read, Runnable, Step, as_term
 from anoma.versioned_map import VersionedMap
+from erlang_bridge import etf
 from erlang_bridge.errors import BridgeError, brief
 
 NO_KEYS: Final[frozenset[Any]] = frozenset()
+MOST_BYTES: Final = 128 * 1024 * 1024
+"""Of all that a program reads and writes, keys and values as terms. What is more cannot become part of a block."""
+
+_MOST_ERROR: Final = 10_000
+"""Characters of an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,7 @@ class Outcome:
     Attributes:
         success: False: it has written nothing.
         reads: the eager reads, and the others that it was given, in the order of the keys; a value, or `ABSENT`.
+            None where they are too large, for a program that has failed.
         writes: what it has written, in the order of the keys.
         error: why it failed, in words.
     """
@@ -225,6 +232,7 @@ class _Run:
     def ask(self, key: Key) -> str | None:
         rights = self.rights
         try:
+            check_key(key)  # 1.0 and true are equal to 1 in Python, and are other terms
             if key in rights.lazy_reads:
                 if key not in self.given and key not in self.asked:
                     self.asked.append(key)
@@ -233,7 +241,7 @@ class _Run:
                 return None
             if key in rights.eager_reads:
                 return None
-        except TypeError:
+        except ValueError:
             pass
         return f"the program reads {brief(key, 80)}, which its label does not allow"
 
@@ -241,10 +249,14 @@ class _Run:
         rights = self.rights
         key = output.key
         try:
-            if key not in rights.will_writes and key not in rights.may_writes:
-                return f"the program writes {brief(key, 80)}, which its label does not allow"
+            check_key(key)
+        except ValueError:
+            return f"the program writes {brief(key, 80)}, which its label does not allow"
+        if key not in rights.will_writes and key not in rights.may_writes:
+            return f"the program writes {brief(key, 80)}, which its label does not allow"
+        try:
             value = as_term(output.value)
-        except (TypeError, BridgeError) as error:
+        except BridgeError as error:
             return f"the program writes what is no term: {error}"
         self.writes = self.writes.put(key, value)
         return None
@@ -255,11 +267,20 @@ class _Run:
             self.fail(f"the program halts without writing {brief(in_order(missing)[0], 80)}, as its label promises")
             return
         writes = tuple((key, self.writes[key]) for key in in_order(self.writes))
-        self.outcome = Outcome(True, self.reads(), writes)
+        reads = self.reads()
+        if _bytes_of(reads) + _bytes_of(writes) > MOST_BYTES:
+            self.fail(f"the program reads and writes more than {MOST_BYTES} bytes")
+            return
+        self.outcome = Outcome(True, reads, writes)
         self.over()
 
     def fail(self, error: str) -> None:
-        self.outcome = Outcome(False, self.reads(), (), error)
+        reads = self.reads()
+        if _bytes_of(reads) > MOST_BYTES:
+            reads = ()
+        # A program's own words may be anything; these are a term.
+        text = error[:_MOST_ERROR].encode(errors="replace").decode()
+        self.outcome = Outcome(False, reads, (), text)
         self.over()
 
     def reads(self) -> tuple[tuple[Key, Any], ...]:
@@ -274,3 +295,18 @@ class _Run:
         self.state = None
         self.asked = []
         self.wanted = []
+
+
+def _bytes_of(pairs: tuple[tuple[Key, Any], ...]) -> int:
+    """How large keys and values are as terms, about."""
+    total = 0
+    for pair in pairs:
+        for part in pair:
+            kind = type(part)
+            if kind is bytes:
+                total += len(part)
+            elif kind is int:
+                total += part.bit_length() >> 3
+            elif part is not ABSENT:
+                total += len(etf.encode(part))
+    return total

@@ -21,8 +21,8 @@ from typing import Any, Final
 
 from anoma.keys import Key
 from anoma.nock.evaluator import Crash, Done, Evaluation, OutOfGas, Scry
-from anoma.nock.noun import Cell, Noun, list_elements, noun, replace_axis, term_of_noun
-from anoma.programs.nouns import KeyTable, gas_of, noun_of_executable, noun_of_value
+from anoma.nock.noun import Cell, Noun, list_elements, noun, replace_axis
+from anoma.programs.nouns import KeyTable, gas_of, noun_of_executable, noun_of_value, value_of_noun
 from anoma.programs.python import Program
 from anoma.programs.runnable import ABSENT, Failure, Read, Runnable, Step, Write
 from anoma.versioned_map import VersionedMap
@@ -142,7 +142,7 @@ def _writes(result: Noun, table: KeyTable) -> tuple[Write, ...]:
         if type(part) is not Cell:
             raise ValueError(f"expected [key value] in the list of results, got {part!r:.80}")
         key = table.key(part.head)
-        writes.setdefault(key, Write(key, term_of_noun(part.tail)))
+        writes.setdefault(key, Write(key, value_of_noun(part.tail)))
     return tuple(writes.values())
 
 

@@ -25,9 +25,9 @@ from typing import Any, Final
 
 from anoma.keys import Key
 from anoma.nock.evaluator import Done, Evaluation, Scry
-from anoma.nock.noun import Cell, Noun, is_atom, list_elements, noun, same, term_of_noun
+from anoma.nock.noun import Cell, Noun, is_atom, list_elements, noun, same
 from anoma.programs.nock import MOST_GAS, why
-from anoma.programs.nouns import KeyTable, gas_of, noun_of_executable, noun_of_key, noun_of_value
+from anoma.programs.nouns import KeyTable, gas_of, noun_of_executable, noun_of_key, noun_of_value, value_of_noun
 from anoma.programs.python import Program
 from anoma.programs.runnable import ABSENT, Failure, Output, Read, Runnable, Step, Write
 from erlang_bridge.errors import brief
@@ -101,7 +101,7 @@ def _pair(key: Key, value: Any) -> Noun:
 
 def _output(request: Noun, table: KeyTable) -> Output:
     if type(request) is Cell:
-        return Write(table.key(request.head), term_of_noun(request.tail))
+        return Write(table.key(request.head), value_of_noun(request.tail))
     return Read(table.key(request))
 
 

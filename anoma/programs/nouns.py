@@ -23,7 +23,8 @@ from typing import Any, TypeAlias
 from anoma.keys import Key
 from anoma.nock.errors import CueError, NounError
 from anoma.nock.jam import cue
-from anoma.nock.noun import Cell, Noun, atom_bytes, is_atom, nock_list, noun_of_term
+from anoma.nock.noun import Cell, Noun, atom_bytes, is_atom, nock_list, noun_of_term, term_of_noun
+from anoma.programs.execution import MOST_BYTES
 from erlang_bridge.errors import brief
 from erlang_bridge.terms import Atom
 
@@ -94,6 +95,41 @@ def noun_of_value(value: Any) -> Noun:
         return noun_of_term(value)
     except NounError as error:
         raise ValueError(f"expected a value that is a noun: {error}") from None
+
+
+def value_of_noun(noun: Noun) -> Any:
+    """The term that a noun is, as a value of the store.
+
+    Raises:
+        ValueError: it is too large. A noun is as large as the computation that makes it lets it be: what it has twice
+            it has once, and as a term it has it twice.
+    """
+    if type(noun) is Cell and _size(noun) > MOST_BYTES:
+        raise ValueError(f"expected a value of at most {MOST_BYTES} bytes as a term, got a larger one")
+    return term_of_noun(noun)
+
+
+def _size(noun: Cell) -> int:
+    """About how many bytes a noun has as a term. Costs as much as it has different cells."""
+    sizes: dict[int, int] = {}
+    pending: list[Cell] = [noun]
+    while pending:
+        cell = pending[-1]
+        missing = [part for part in (cell.head, cell.tail) if type(part) is Cell and id(part) not in sizes]
+        if missing:
+            pending.extend(missing)
+            continue
+        pending.pop()
+        sizes[id(cell)] = 2 + sum(
+            sizes[id(part)] if type(part) is Cell else _atom_size(part) for part in (cell.head, cell.tail)
+        )
+    return sizes[id(noun)]
+
+
+def _atom_size(atom: Noun) -> int:
+    if type(atom) is int:
+        return atom.bit_length() >> 3
+    return len(atom) if type(atom) is bytes else 0
 
 
 def noun_of_executable(term: Any) -> Noun:

@@ -90,7 +90,7 @@ class PythonProgram:
             return Step(self._run(generator, state, outputs), tuple(outputs))
         except _NotAnOutput as error:
             return Failure(f"the program {self.name} {error}")
-        except Exception as error:  # noqa: BLE001  # whatever a program raises is its transaction's failure
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a program raises is its transaction's failure
             return Failure(f"the program {self.name} failed: {_told(error)}")
 
     # -- pieces ---------------------------------------------------------------------------------
@@ -190,7 +190,7 @@ def _key(key: Any) -> Key:
     return key.encode() if type(key) is str else key
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     """An exception in words, with the file and line that it comes from."""
     frames = traceback.extract_tb(error.__traceback__)
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

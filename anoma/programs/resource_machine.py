@@ -78,6 +78,11 @@ class MachineProgram:
         self.source = source
         self.rules = rules
 
+    @property
+    def gas(self) -> int:
+        """What its function may use; 0 where that is not counted."""
+        return self.source.gas if isinstance(self.source, NockFunction) else 0
+
     def start(self, fingerprint: int, keys: frozenset[Key]) -> MachineState:
         return MachineState(fingerprint, keys)
 

@@ -104,7 +104,8 @@ class Runnable(Protocol):
         """Whether it is done."""
 
 
-_LEAVES: Final = frozenset({bytes, int, Atom, type(None), bool, float})
+_LEAVES: Final = frozenset({bytes, int, Atom, type(None), bool})
+"""Types whose values all are terms, and the same ones; a float may be infinite."""
 
 
 def as_term(value: Any) -> Any:

@@ -41,6 +41,11 @@ TREE_KEY: Final[Key] = (SPACE, b"commitment_tree")
 _COMMITMENTS: Final = b"commitments"
 
 
+def is_reserved(key: Key) -> bool:
+    """Whether only transactions of the resource machine may write a key: what they believe stands there."""
+    return type(key) is tuple and len(key) > 0 and key[0] == SPACE
+
+
 def nullifier_key(nullifier: bytes) -> Key:
     """Says who consumed a resource."""
     return (SPACE, b"nullifiers", nullifier)

@@ -569,7 +569,7 @@ def _cut(found: list[Any], limit: int) -> tuple[tuple[Any, ...], bool]:
 
 def _integer(number: int) -> int:
     if not -1 <= number <= MAX_INTEGER:
-        raise BadRequest(f"expected a natural number below 2**63, got {number}")
+        raise BadRequest(f"expected a natural number below 2**63, got {brief(number, 80)}")
     return number
 
 

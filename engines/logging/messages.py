@@ -63,7 +63,7 @@ class Entry(Value):
 
 @dataclass(frozen=True, slots=True)
 class Append(LoggingMessage):
-    """Add an entry to the logbook. No reply.
+    """Add an entry to the logbook. No reply, so it is to be cast: a call would wait for one until its timeout.
 
     Attributes:
         value: its text. What is longer than an entry may be is cut off.

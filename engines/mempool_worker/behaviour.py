@@ -34,12 +34,13 @@ from typing import Any, Final
 
 from blake3 import blake3
 
-from anoma.keys import Key, in_order, shard_number
+from anoma.keys import Key, check_key, in_order, shard_number
 from anoma.programs import ABSENT, Runnable
 from anoma.programs.execution import Rights
 from anoma.programs.kinds import load
 from anoma.programs.nock import MOST_GAS
 from anoma.programs.standard import STANDARD
+from anoma.resource_machine.execution import is_reserved
 from anoma.versioned_map import SortedMap, VersionedMap
 from engines.effects import Effects, Exit, SetTimer, Spawn, StopChild, Unwatch, Watch
 from engines.executor.behaviour import ExecutorSettings
@@ -91,13 +92,18 @@ from engines.wire import settings_from
 from erlang_bridge import etf
 from erlang_bridge.errors import BridgeError, brief
 from erlang_bridge.terms import Atom, Reference
+from erlang_bridge.terms.text import format_term
 
 NORMAL: Final = Atom("normal")
+RESOURCE_MACHINE: Final = Atom("resource_machine")
 LEDGER_HAS_CHANGED: Final = Atom("ledger_has_changed")
 """Why a worker ends that began while a write of the one before was under way; the next will do."""
 
 LEDGER: Final = "ledger"
 """The timer until the ledger is asked again."""
+
+EXECUTOR: Final = "executor-"
+"""Begins the names of executors."""
 
 RETRY_S: Final = 0.2
 OWN_LEDGER: Final = EngineID(None, "ledger")
@@ -107,6 +113,9 @@ IDS: Final = "transaction_ids"
 
 TRANSACTION: Final = Atom("transaction")
 """A candidate in the ledger: ``{transaction, Id, Read, Write, LazyRead, MayWrite, Executable}``, with lists of keys."""
+
+MOST_BYTES: Final = 64 * 1024 * 1024
+"""Of a candidate as a term. With `anoma.programs.execution.MOST_BYTES` it fits into what the ledger stores in one."""
 
 _PAGE: Final = 1000
 """Transactions that are read from the ledger at a time."""
@@ -517,7 +526,8 @@ class _Draft:
 
     def resubmit(self, envelope: Envelope, work: Work, fingerprint: int) -> None:
         if not 1 <= fingerprint < self.next_fingerprint:
-            text = f"expected a fingerprint that has been given as resubmission, got {fingerprint}: leave it out"
+            given = brief(fingerprint, 80)
+            text = f"expected a fingerprint that has been given as resubmission, got {given}: leave it out"
             self.reject(envelope, Rejection.BAD_REQUEST, text)
         elif fingerprint in self.transactions:
             self.attach(envelope, work, fingerprint)
@@ -583,7 +593,7 @@ class _Draft:
         """Start the next executor of a transaction, and tell the shards."""
         fingerprint, work = transaction.fingerprint, transaction.work
         attempt = transaction.attempt + 1
-        name = f"executor-{fingerprint}.{attempt}-{_short(self.incarnation)}"
+        name = f"{EXECUTOR}{fingerprint}.{attempt}-{_short(self.incarnation)}"
         executor = EngineID(self.own.node, name)
         settings = ExecutorSettings(
             fingerprint, work.program, work.rights, self.own, transaction.issuer, tuple(self.shards)
@@ -686,7 +696,8 @@ class _Draft:
         if transaction.attempt < self.settings.most_attempts:
             self.attempt(transaction)
             return
-        error = f"the executor ended {transaction.attempt} times before the program did, the last time with {reason}"
+        told = format_term(reason, most=300)
+        error = f"the executor ended {transaction.attempt} times before the program did, the last time with {told}"
         result = ExecutorFinished(False, (), (), fingerprint, error)
         for shard, rights in transaction.work.parts:
             self.resolve(shard, rights, result)
@@ -704,6 +715,9 @@ class _Draft:
             self.send(shard, WorkerStarted(self.own, self.incarnation))
             return
         if known is not None and message.incarnation <= known:
+            if message.incarnation < known:
+                # An earlier one, whose word comes late, and who does not hear this; or the clock was set back.
+                self.send(shard, ReloadRequest(message.incarnation, known))
             return
         lasting = self.committed if self.writing is None else max(self.committed, self.writing.last_committed)
         if message.committed > lasting:
@@ -827,8 +841,16 @@ def _work(candidate: TransactionCandidate, settings: MempoolWorkerSettings, node
     """
     rights = _rights(candidate)
     label = candidate.label
+    if not _is_resource_machine(candidate.executable):
+        reserved = next((key for key in (*label.write, *label.may_write) if is_reserved(key)), None)
+        if reserved is not None:
+            raise ValueError(
+                f'only the resource machine writes keys that begin with <<"anoma">>, got {brief(reserved, 80)}'
+            )
     keys = (list(label.read), list(label.write), list(label.lazy_read), list(label.may_write))
     data = etf.encode((TRANSACTION, candidate.id, *keys, candidate.executable))
+    if len(data) > MOST_BYTES:
+        raise ValueError(f"expected a transaction of at most {MOST_BYTES} bytes as a term, got one of {len(data)}")
     # As it comes back from the ledger, and shared with nobody.
     term = etf.decode(data)
     candidate = candidate_of(term)
@@ -837,6 +859,10 @@ def _work(candidate: TransactionCandidate, settings: MempoolWorkerSettings, node
     if gas > settings.most_gas:
         raise ValueError(f"expected at most {settings.most_gas} as gas, which is what this node gives, got {gas}")
     return Work(candidate, rights, program, _parts(rights, settings, node), blake3(data).digest(), term)
+
+
+def _is_resource_machine(executable: Any) -> bool:
+    return type(executable) is tuple and len(executable) > 0 and executable[0] is RESOURCE_MACHINE
 
 
 def _work_again(term: Any, settings: MempoolWorkerSettings, node: str) -> Work:
@@ -876,12 +902,12 @@ def candidate_of(term: Any) -> TransactionCandidate:
 
 def _rights(candidate: TransactionCandidate) -> Rights:
     label = candidate.label
-    try:
-        rights = Rights(
-            frozenset(label.read), frozenset(label.lazy_read), frozenset(label.write), frozenset(label.may_write)
-        )
-    except TypeError as error:
-        raise ValueError(f"expected binaries, integers, atoms, or tuples of those as keys: {error}") from None
+    kinds = (label.read, label.lazy_read, label.write, label.may_write)
+    for keys in kinds:
+        for key in keys:
+            # Before they are hashed: that would take as much of the stack as a tuple is deep.
+            check_key(key)
+    rights = Rights(*map(frozenset, kinds))
     rights.check()
     return rights
 
@@ -1214,6 +1240,15 @@ def _is_executor(turn: Turn[MempoolWorkerState]) -> bool:
     )
 
 
+def _is_watcher(turn: Turn[MempoolWorkerState]) -> bool:
+    """Whether it can be one: an executor that has ended as it should is not to be looked for among them."""
+    trigger = turn.trigger
+    if not isinstance(trigger, Ended):
+        return False
+    address = trigger.address
+    return not (isinstance(address, EngineID) and address.name.startswith(EXECUTOR))
+
+
 def _is_due(turn: Turn[MempoolWorkerState]) -> bool:
     return isinstance(turn.trigger, Elapsed) and LEDGER in turn.trigger.handles
 
@@ -1255,7 +1290,7 @@ BEHAVIOUR: Final[EngineBehaviour[MempoolWorkerState]] = EngineBehaviour(
         on(WorkerStatusRequest, worker_status),
         on_ended(executor_ended, when=_is_executor),
         on_ended(ask_later, when=_is_ledger),
-        on_ended(unwatch),
+        on_ended(unwatch, when=_is_watcher),
         on_elapsed(ask_again, when=_is_due),
     ),
     traps_exits=True,

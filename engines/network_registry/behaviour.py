@@ -60,7 +60,7 @@ from engines.network_registry.messages import (
     TopicAdvert,
     Unused,
 )
-from engines.network_registry.work import Work
+from engines.network_registry.work import Work, ignore_remote
 from engines.pub_sub_topic.behaviour import TopicLimits, TopicSettings
 from engines.router.frames import request_digest
 from engines.router.messages import (
@@ -264,7 +264,7 @@ def start_topic(work: Step, topic: TopicID) -> None:
     work.state = replace(state, running=state.running.put(name, topic))
 
 
-def node_advert(turn: Turn[RegistryState], _args: None) -> Effects[RegistryState] | None:
+def node_advert(turn: Turn[RegistryState], _args: None) -> Effects[RegistryState]:
     """Keep a node's advert if it is signed and newer; start a Router, or tell it."""
     work = Work(turn)
     advert = turn.message
@@ -272,7 +272,7 @@ def node_advert(turn: Turn[RegistryState], _args: None) -> Effects[RegistryState
     known = work.state.peers.get(advert.id)
     latest = None if known is None else known.advert
     if advert.id == turn.settings.node or (latest is not None and advert.version <= latest.version):
-        return None
+        return Effects(turn.state)
     if not is_signed_by(advert, advert.id):
         note(work, f"an advert of node {node_text(advert.id)[:16]} is not signed by it")
         return work.effects()
@@ -358,7 +358,7 @@ def advertise(turn: Turn[RegistryState], _args: None) -> Effects[RegistryState]:
     return work.effects()
 
 
-def topic_advert(turn: Turn[RegistryState], _args: None) -> Effects[RegistryState] | None:
+def topic_advert(turn: Turn[RegistryState], _args: None) -> Effects[RegistryState]:
     """Keep a topic's advert if it is signed and newer; start its engine, or tell it."""
     work = Work(turn)
     advert = turn.message
@@ -366,9 +366,9 @@ def topic_advert(turn: Turn[RegistryState], _args: None) -> Effects[RegistryStat
     settings: RegistrySettings = turn.settings
     known = work.state.topics.get(advert.id)
     if known is None and is_remote(turn.sender) and not settings.topics_from_nodes:
-        return None
+        return Effects(turn.state)
     if known is not None and advert.version <= known.version:
-        return None
+        return Effects(turn.state)
     if not is_signed_by(advert, advert.id):
         note(work, f"an advert of topic {node_text(advert.id)[:16]} is not signed by its creator")
         return work.effects()
@@ -441,7 +441,7 @@ def refuse(work: Step, to: EngineID, request: ConnectRequest, result: ConnectRes
     work.send(to, Close(f"refused: {type(result).__name__}"))
 
 
-def unused(turn: Turn[RegistryState], _args: None) -> Effects[RegistryState] | None:
+def unused(turn: Turn[RegistryState], _args: None) -> Effects[RegistryState]:
     """Forget a stranger that there is nothing to do with."""
     work = Work(turn)
     message = turn.message
@@ -449,7 +449,7 @@ def unused(turn: Turn[RegistryState], _args: None) -> Effects[RegistryState] | N
     state = work.state
     peer = state.peers.get(message.id)
     if peer is None or not peer.is_stranger:
-        return None
+        return Effects(turn.state)
     name = router_name(message.id)
     work.spawns.append(StopChild(name))
     # It is still registered until its end is heard of.
@@ -495,6 +495,7 @@ BEHAVIOUR: Final[EngineBehaviour[RegistryState]] = EngineBehaviour(
         on(Unused, unused, when=_from_here),
         on_elapsed(restart),
         on_ended(child_ended),
+        ignore_remote,
     ),
     traps_exits=True,
 )

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any, Generic, TypeVar
 
 from engines.effects import CancelTimer, Effects, Exit, SetTimer, Spawn, StopChild, Unwatch, Watch
-from engines.guards import Turn
+from engines.guards import GuardOutput, Seq, Turn
 from engines.messages import Address, Envelope, Message
+from engines.network_registry.adverts import is_remote
 
 State = TypeVar("State")
 
@@ -70,3 +71,17 @@ class Work(Generic[State]):
             None,
             self.exit,
         )
+
+
+def ignore(turn: Turn[Any], _args: None) -> Effects[Any]:
+    """Do nothing, and say nothing of it."""
+    return Effects(turn.state)
+
+
+def ignore_remote(turn: Turn[Any]) -> GuardOutput[Any] | None:
+    """Holds for what else comes from other nodes, and does nothing.
+
+    The last guard of engines that other nodes may write to: what is dropped otherwise makes a line in the log, and they
+    could fill it.
+    """
+    return GuardOutput(Seq(ignore)) if is_remote(turn.sender) else None

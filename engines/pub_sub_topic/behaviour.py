@@ -40,7 +40,7 @@ from engines.network_registry.adverts import (
     topic_name,
 )
 from engines.network_registry.messages import TopicAdvert
-from engines.network_registry.work import Work
+from engines.network_registry.work import Work, ignore_remote
 from engines.pub_sub_topic.messages import (
     MESSAGES,
     Denied,
@@ -179,19 +179,19 @@ def begin(turn: Turn[TopicState], _args: None) -> Effects[TopicState]:
     return work.effects()
 
 
-def advert(turn: Turn[TopicState], _args: None) -> Effects[TopicState] | None:
+def advert(turn: Turn[TopicState], _args: None) -> Effects[TopicState]:
     """Go by a newer advert."""
     work = Work(turn)
     message = turn.message
     assert isinstance(message, TopicAdvert)
     if message.id != turn.state.advert.id or message.version <= turn.state.advert.version:
-        return None
+        return Effects(turn.state)
     work.state = replace(work.state, advert=message)
     renew(work)
     return work.effects()
 
 
-def forward(turn: Turn[TopicState], _args: None) -> Effects[TopicState] | None:
+def forward(turn: Turn[TopicState], _args: None) -> Effects[TopicState]:
     """Pass a message on, if it is in order and its time has come."""
     work = Work(turn)
     state = turn.state
@@ -201,7 +201,7 @@ def forward(turn: Turn[TopicState], _args: None) -> Effects[TopicState] | None:
     publisher = topic_msg.publisher
     place = (publisher, topic_msg.seq)
     if topic_msg.seq <= state.last_seq.get(publisher, 0) or place in state.waiting:
-        return None
+        return Effects(turn.state)
     topic = state.advert.id
     allowed = state.advert.publishers or frozenset((topic,))
     if publisher not in allowed:
@@ -358,12 +358,12 @@ def subscriber_ended(turn: Turn[TopicState], _args: None) -> Effects[TopicState]
     return work.effects()
 
 
-def sub_reply(turn: Turn[TopicState], _args: None) -> Effects[TopicState] | None:
+def sub_reply(turn: Turn[TopicState], _args: None) -> Effects[TopicState]:
     """Say so where a relay does not want this node."""
     message = turn.message
     assert isinstance(message, SubReply)
     if isinstance(message.result, Success):
-        return None
+        return Effects(turn.state)
     topic = node_text(message.topic)[:16]
     return Effects(turn.state, operations=(Note(f"{turn.sender} does not let this node have topic {topic}"),))
 
@@ -463,5 +463,6 @@ BEHAVIOUR: Final[EngineBehaviour[TopicState]] = EngineBehaviour(
         on(TopicAdvert, advert, when=lambda turn: not is_remote(turn.sender)),
         on_elapsed(elapsed),
         on_ended(subscriber_ended),
+        ignore_remote,
     ),
 )

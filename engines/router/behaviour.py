@@ -243,14 +243,14 @@ def status(turn: Turn[RouterState], _args: None) -> Effects[RouterState]:
     return Effects(state, replies=(reply,))
 
 
-def advert(turn: Turn[RouterState], _args: None) -> Effects[RouterState] | None:
+def advert(turn: Turn[RouterState], _args: None) -> Effects[RouterState]:
     """Use the other node's new addresses from the next attempt on; connect, if there was no way before."""
     work = Work(turn)
     message = turn.message
     assert isinstance(message, NodeAdvert)
     known = turn.state.advert
     if message.id != turn.settings.peer or (known is not None and message.version <= known.version):
-        return None
+        return Effects(turn.state)
     work.state = replace(work.state, advert=message)
     connect(work)
     return work.effects()
@@ -266,27 +266,27 @@ def hint(turn: Turn[RouterState], _args: None) -> Effects[RouterState]:
     return work.effects()
 
 
-def own_advert(turn: Turn[RouterState], _args: None) -> Effects[RouterState] | None:
+def own_advert(turn: Turn[RouterState], _args: None) -> Effects[RouterState]:
     """Tell the other node of this node's new advert."""
     work = Work(turn)
     message = turn.message
     assert isinstance(message, OwnAdvert)
     if message.advert.version <= turn.state.own_advert.version:
-        return None
+        return Effects(turn.state)
     work.state = replace(work.state, own_advert=message.advert)
     if work.state.line is not None:
         say(work, Advertised(message.advert))
     return work.effects()
 
 
-def written(turn: Turn[RouterState], _args: None) -> Effects[RouterState] | None:
+def written(turn: Turn[RouterState], _args: None) -> Effects[RouterState]:
     """Give the connection more, now that it has room."""
     work = Work(turn)
     message = turn.message
     assert isinstance(message, Written)
     state = work.state
     if state.line is None or state.line.connection != turn.sender:
-        return None
+        return Effects(turn.state)
     work.state = replace(state, outstanding=max(0, state.outstanding - message.count))
     pump(work)
     return work.effects()

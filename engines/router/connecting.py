@@ -216,7 +216,7 @@ def give_up(work: Step, reason: str, *, patience: int = 0) -> None:
     retry(work)
 
 
-def arrived(turn: Turn[RouterState], _args: None) -> Effects[RouterState] | None:
+def arrived(turn: Turn[RouterState], _args: None) -> Effects[RouterState]:
     """Agree to be connected, or say why not."""
     work = Work(turn)
     message = turn.message
@@ -225,7 +225,7 @@ def arrived(turn: Turn[RouterState], _args: None) -> Effects[RouterState] | None
     settings: RouterSettings = turn.settings
     state = work.state
     if line_of(state, message.connection) is not None:
-        return None
+        return Effects(turn.state)
     low = max(settings.limits.proto_ver_min, request.proto_ver_min)
     version = min(settings.limits.proto_ver_max, request.proto_ver_max)
     if low > version:
@@ -330,22 +330,22 @@ def line_of(state: RouterState, sender: Address | None) -> Line | None:
     return next((line for line in lines if line.connection == sender), None)
 
 
-def disconnected(turn: Turn[RouterState], _args: None) -> Effects[RouterState] | None:
+def disconnected(turn: Turn[RouterState], _args: None) -> Effects[RouterState]:
     """Connect again, if that is wanted."""
     work = Work(turn)
     message = turn.message
     assert isinstance(message, Disconnected)
     if not lost(work, turn.sender, message.attempt, message.reason):
-        return None
+        return Effects(turn.state)
     return work.effects()
 
 
-def connection_ended(turn: Turn[RouterState], _args: None) -> Effects[RouterState] | None:
+def connection_ended(turn: Turn[RouterState], _args: None) -> Effects[RouterState]:
     """Connect again, if that is wanted."""
     work = Work(turn)
     address = turn.trigger.address  # type: ignore[union-attr]
     if not lost(work, address, None, "its Transport Connection has ended"):
-        return None
+        return Effects(turn.state)
     return work.effects()
 
 

@@ -574,11 +574,13 @@ def reload(turn: Turn[ShardState], _args: None) -> Effects[ShardState] | None:
     """Begin anew, with what has been committed since."""
     message = turn.message
     assert isinstance(message, ReloadRequest)
-    return _begin(turn, turn.state.worker_incarnation) if _is_meant(turn, message.incarnation) else None
+    if not _is_meant(turn, message.incarnation):
+        return None
+    return _begin(turn, turn.state.worker_incarnation, message.above)
 
 
-def _begin(turn: Turn[ShardState], worker_incarnation: int | None) -> Effects[ShardState]:
-    incarnation = max(int(turn.time_s * 1e6), turn.state.incarnation + 1)
+def _begin(turn: Turn[ShardState], worker_incarnation: int | None, above: int = 0) -> Effects[ShardState]:
+    incarnation = max(int(turn.time_s * 1e6), turn.state.incarnation + 1, above + 1)
     ledger = turn.settings.ledger
     return Effects(
         ShardState(incarnation, worker_incarnation),

@@ -179,13 +179,15 @@ class ShardReady(ShardMessage):
 
 @dataclass(frozen=True, slots=True)
 class ReloadRequest(ShardMessage):
-    """More is committed than the shard has said: begin again.
+    """More is committed than the shard has said, or its incarnation is not a new one: begin again.
 
     Attributes:
         incarnation: of the shard, as in `UpdateSeenAll`.
+        above: its next incarnation has to be a greater one: the clock was set back since the last.
     """
 
     incarnation: int
+    above: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ and a term. It ends when its input ends, also in the middle of its work.
 request                                    answers
 =========================================  ========================================================================
 ``{offers, [Offer]}``                      none: they belong to the next problem
-``{solve, TimeLimitS, Threads}``           ``{part, [[{Offer, Lots}]], Preference, Bound, Offers}``, for each
-                                           independent part of the problem as soon as it is solved; then ``done``
+``{solve, TimeLimitS, Threads}``           ``{matches, [[{Offer, Lots}]]}``, some at a time, and
+                                           ``{part, Preference, Bound, Offers}``, for each independent part of the
+                                           problem as soon as it is solved; then ``done``
 ``{verify, [[Unit]]}``                     ``{verified, Problem, [Position]}``, see `batch.verify`
 =========================================  ========================================================================
 
@@ -21,10 +22,11 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Iterable, Iterator
 from queue import SimpleQueue
 from typing import Any, BinaryIO, Final
 
-from anoma.matching.problem import Offer
+from anoma.matching.problem import Match, Offer
 from anoma.matching.solving import solve_parts
 from anoma.resource_machine.errors import ResourceMachineError
 from engines.intent_pool.intents import Unit
@@ -34,7 +36,10 @@ from engines.wire import conversion_for
 from erlang_bridge import etf
 from erlang_bridge.terms import Atom
 
+MATCHES: Final = Atom("matches")
 PART: Final = Atom("part")
+_SMALL: Final = 200
+"""Offers in the matches of one answer: who reads them has other things to do."""
 DONE: Final = Atom("done")
 VERIFIED: Final = Atom("verified")
 FAILED: Final = Atom("failed")
@@ -71,8 +76,9 @@ def _handle(request: Any, answers: BinaryIO, offers: list[Offer]) -> None:
                 everything = tuple(offers)
                 offers.clear()
                 for part in solve_parts(everything, time_limit_s, threads):
-                    matches = [list(match.lots) for match in part.matches]
-                    _answer(answers, (PART, matches, part.preference, part.bound, part.offers))
+                    for matches in _some_at_a_time(part.matches):
+                        _answer(answers, (MATCHES, matches))
+                    _answer(answers, (PART, part.preference, part.bound, part.offers))
                 _answer(answers, DONE)
             case (Atom("verify"), list(units)):
                 problem, culprits = verify(_units(units))
@@ -81,6 +87,18 @@ def _handle(request: Any, answers: BinaryIO, offers: list[Offer]) -> None:
                 _answer(answers, (FAILED, b"no such request"))
     except (ValueError, RuntimeError, ResourceMachineError) as error:
         _answer(answers, (FAILED, str(error).encode()))
+
+
+def _some_at_a_time(matches: Iterable[Match]) -> Iterator[list[Any]]:
+    some: list[Any] = []
+    size = 0
+    for match in matches:
+        some.append(list(match.lots))
+        size += len(match.lots)
+        if size >= _SMALL:
+            yield some
+            some, size = [], 0
+    yield some
 
 
 def _units(terms: list[Any]) -> list[tuple[Unit, ...]]:

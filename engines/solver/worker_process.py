@@ -77,8 +77,17 @@ class WorkerProcess:
                     for terms in terms_of(offers):
                         self._send((_OFFERS, terms))
                     self._send((_SOLVE, float(time_limit_s), threads))
+                    matches: list[Match] = []
                     while (answer := self._receive()) is not _DONE:
-                        parts.append(_part(answer))
+                        match answer:
+                            case (Atom("matches"), list(some)):
+                                matches += [Match(tuple(lots)) for lots in some]
+                                give_way()
+                            case (Atom("part"), int(preference), int(bound), int(size)):
+                                parts.append(Part(tuple(matches), preference, bound, size))
+                                matches = []
+                            case _:
+                                raise WorkerFailed(f"the optimiser's process answers {answer!r:.80}")
             except WorkerFailed as failed:
                 error = failed
             finally:
@@ -189,13 +198,6 @@ def terms_of(offers: Sequence[Offer]) -> Iterator[list[Any]]:
         claim = [claimed.setdefault(one, len(claimed)) for one in claims(offer)]
         terms.append((delta, claim, offer.preference, offer.minimum, offer.maximum))
     yield terms
-
-
-def _part(answer: Any) -> Part:
-    match answer:
-        case (Atom("part"), list(matches), int(preference), int(bound), int(size)):
-            return Part(tuple(Match(tuple(lots)) for lots in matches), preference, bound, size)
-    raise WorkerFailed(f"the optimiser's process answers {answer!r:.80}")
 
 
 def _outcome(offers: Sequence[Offer], parts: list[Part], complete: bool) -> Outcome:

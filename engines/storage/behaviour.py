@@ -29,7 +29,7 @@ from engines.effects import Effects, SetTimer
 from engines.guards import EngineBehaviour, First, Turn, on, on_elapsed, on_outcome, on_started
 from engines.messages import Address, EngineID, Envelope
 from engines.network_registry.adverts import NodeID, is_remote, is_signed_by, node_of, signed
-from engines.network_registry.work import Work
+from engines.network_registry.work import Work, ignore_remote
 from engines.storage.messages import (
     MESSAGES,
     ChunkCommitment,
@@ -343,7 +343,7 @@ def commit(turn: Turn[StorageState], _args: None) -> Effects[StorageState]:
     return Effects(turn.state, replies=(ChunkCommitReply(message.chunk, commitment),))
 
 
-def committed(turn: Turn[StorageState], _args: None) -> Effects[StorageState] | None:
+def committed(turn: Turn[StorageState], _args: None) -> Effects[StorageState]:
     """Remember another node's promise, if it has signed it."""
     work = Work(turn)
     message = turn.message
@@ -353,11 +353,11 @@ def committed(turn: Turn[StorageState], _args: None) -> Effects[StorageState] | 
     known: PersistentMap[NodeID, ChunkCommitment] = state.commitments.get(commitment.chunk, PersistentMap())
     earlier = known.get(commitment.node)
     if commitment.expiry <= turn.time_s or (earlier is not None and earlier.expiry >= commitment.expiry):
-        return None
+        return Effects(turn.state)
     if earlier is None and state.committed >= turn.settings.max_commitments:
-        return None
+        return Effects(turn.state)
     if not is_signed_by(commitment, commitment.node):
-        return None
+        return Effects(turn.state)
     known = known.put(commitment.node, commitment)
     work.state = replace(
         state,
@@ -368,7 +368,7 @@ def committed(turn: Turn[StorageState], _args: None) -> Effects[StorageState] | 
     return work.effects()
 
 
-def update_acl(turn: Turn[StorageState], _args: None) -> Effects[StorageState] | None:
+def update_acl(turn: Turn[StorageState], _args: None) -> Effects[StorageState]:
     """Go by a newer access list, if its owner has signed it and there is a chunk that it is about."""
     work = Work(turn)
     message = turn.message
@@ -376,9 +376,9 @@ def update_acl(turn: Turn[StorageState], _args: None) -> Effects[StorageState] |
     acl = message.acl
     earlier = turn.state.acls.get(acl.owner)
     if acl.owner not in turn.state.owners or (earlier is not None and earlier.version >= acl.version):
-        return None
+        return Effects(turn.state)
     if not acl.holds():
-        return None
+        return Effects(turn.state)
     work.state = replace(work.state, acls=work.state.acls.put(acl.owner, acl))
     save(work, (_ACL, acl.owner), acl.__erlang_term__())
     return work.effects()
@@ -538,5 +538,6 @@ BEHAVIOUR: Final[EngineBehaviour[StorageState]] = EngineBehaviour(
         on_outcome(Saved, saved),
         on_outcome(Loaded, loaded),
         on_elapsed(elapsed),
+        ignore_remote,
     ),
 )

@@ -40,6 +40,10 @@ class Link:
         self._ended = False
         self.host = host
 
+    def __del__(self) -> None:
+        # One that was on its way to an engine that has ended is nobody's.
+        self.end()
+
     def __repr__(self) -> str:
         return f"<Link with {self.host}{', ended' if self._ended else ''}>"
 
@@ -95,8 +99,9 @@ class Link:
 
     def _wrap(self, context: Any, host: str | None) -> None:
         self._sock = context.wrap_socket(
-            self._sock, server_side=host is None, server_hostname=host, suppress_ragged_eofs=True
+            self._sock, server_side=host is None, server_hostname=host, do_handshake_on_connect=False
         )
+        self._sock.do_handshake()
 
     def _timed(self, function: Any, *arguments: Any, timeout_s: float, what: str) -> None:
         try:

@@ -132,6 +132,11 @@ def test_transactions_and_blocks(place: Place):
         (("--program", "put", "--args", "[{"), 2, "expected a term, at character 3"),
         (("--executable", "{cobol, 1}"), 1, "with one of nock, nockma, python, resource_machine as kind"),
         ((*PUT, "--lazy-read", "x", "--read", "x"), 1, "x"),
+        (
+            ("--program", "put", "--may-write", '{<<"anoma">>, <<"roots">>, 1}'),
+            1,
+            "only the resource machine writes keys",
+        ),
     ],
 )
 def test_what_cannot_be_submitted(shared_place: Place, arguments: tuple[str, ...], status: int, says: str):

@@ -633,6 +633,51 @@ def test_an_envelope_for_a_mailbox_that_is_not_there_is_refused(worker: tuple[No
     assert node.call(pid, request) == (Atom("error"), (Atom("not_handled"), Atom("seen")))
 
 
+def test_a_call_that_waits_in_a_mailbox_and_then_means_nothing_is_refused(worker: tuple[Node, Pid]):
+    node, pid = worker
+    answers: list[Any] = []
+
+    def body(own: OwnProcess) -> None:
+        answers.append(own.call(pid, encode_envelope(Envelope(None, EngineID(None, "worker"), SeenReply(()), 1))))
+
+    caller = node.spawn(body)
+    gevent.sleep(0)
+    make(node, mailboxes=(SetMailbox(1, "second", open=True),))
+    while node.is_alive(caller):
+        gevent.sleep(0.001)
+    assert answers == [(Atom("error"), (Atom("not_handled"), Atom("seen_reply")))]
+
+
+@pytest.mark.parametrize(
+    "sender", [(None, b"n" * 300), (b"a@b", b"n" * 300), (b"n" * 300, b"me"), (b"a@" + b"b" * 300, b"me")]
+)
+def test_a_sender_that_no_process_can_be_is_refused_and_ends_nothing(
+    worker: tuple[Node, Pid], caplog: pytest.LogCaptureFixture, sender: Any
+):
+    node, pid = worker
+    term = encode_envelope(Envelope(None, EngineID(None, "worker"), Seen()))
+    node.send(pid, (term[0], sender, *term[2:]))
+    assert seen(node) == ("started",)
+    assert node.is_alive(pid)
+    assert "cannot read a message: expected at most" in caplog.text
+
+
+def test_what_would_go_to_a_name_that_is_too_long_is_dropped(
+    worker: tuple[Node, Pid], caplog: pytest.LogCaptureFixture
+):
+    node, pid = worker
+    targets = (EngineID(None, "n" * 256), EngineID("a@" + "b" * 254, "me"), EngineID("n" * 249, "me"))
+    make(node, messages=tuple(Envelope(None, target, Seen()) for target in targets))
+    assert seen(node) == ("started",)
+    assert node.is_alive(pid)
+    assert caplog.text.count("no process has a name as long") == 3
+
+
+def test_a_message_that_looks_like_the_end_of_another_ends_nothing(node: Node, recorder: Pid):
+    node.send(recorder, (Atom("EXIT"), recorder, Atom("bad")))
+    assert node.call(recorder, Atom("state")) == []
+
+
 # -- the common dialect ----------------------------------------------------------------------
 
 

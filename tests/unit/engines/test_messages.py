@@ -85,6 +85,12 @@ def test_nobody_to_reply_to():
         (ENVELOPE, (NODE, 7), IT, 0, BODY),
         (ENVELOPE, (NODE, b"\xff"), IT, 0, BODY),
         (ENVELOPE, ME, None, 0, BODY),
+        (ENVELOPE, ME, IT, -(1 << 60_000), BODY),
+        (ENVELOPE, (NODE, b"n" * 256), IT, 0, BODY),
+        (ENVELOPE, (None, b"n" * 256), IT, 0, BODY),
+        (ENVELOPE, (b"n@" + b"h" * 254, b"me"), IT, 0, BODY),
+        (ENVELOPE, (b"n" * 249, b"me"), IT, 0, BODY),
+        (ENVELOPE, ME, (None, b"n" * 256), 0, BODY),
     ],
 )
 def test_what_is_no_envelope_says_so(term: Any):

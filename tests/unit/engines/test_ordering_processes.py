@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,14 +13,14 @@ from typing import Any
 import gevent
 import pytest
 
-from anoma.programs import ABSENT
+from anoma.programs import ABSENT, Write
 from engines import engine_of
-from engines.engine import ask, tell
+from engines.engine import Refused, ask, tell
 from engines.executor.messages import ExecutorFinished
 from engines.ledger import server as ledger
 from engines.ledger.behaviour import Backend, LedgerSettings
 from engines.mempool_worker import server as worker
-from engines.mempool_worker.behaviour import MempoolWorkerSettings
+from engines.mempool_worker.behaviour import MempoolWorkerSettings, _work
 from engines.mempool_worker.messages import (
     MESSAGES,
     Rejection,
@@ -126,7 +127,7 @@ def test_two_requests_with_one_id_are_one_transaction():
             TransactionCandidate(TransactionLabel((), (1.5,)), (PYTHON, b"add", [])),
             "an atom, or a tuple of those as key",
         ),
-        (TransactionCandidate(TransactionLabel((), ([1],)), (PYTHON, b"add", [])), "as keys"),
+        (TransactionCandidate(TransactionLabel((), ([1],)), (PYTHON, b"add", [])), "of those as key"),
         (TransactionCandidate(TransactionLabel(), (PYTHON, b"no", [])), "registered are: add, copy, put"),
         (TransactionCandidate(TransactionLabel(), (Atom("perl"), b"no")), "with one of nock, nockma, python"),
         (TransactionCandidate(TransactionLabel(), 7), "expected {Kind, ...} as executable"),
@@ -151,6 +152,64 @@ def test_what_could_never_be_run_is_rejected_in_words(candidate: TransactionCand
         assert isinstance(answers[0], TransactionRejected)
         assert answers[0].reason is Rejection.BAD_REQUEST
         assert told in answers[0].text
+
+
+def test_a_key_of_any_depth_is_rejected():
+    deep: Any = ()
+    for _ in range(1_000_000):
+        deep = (deep,)
+    with pytest.raises(ValueError, match="of those as key"):
+        _work(TransactionCandidate(TransactionLabel((deep,)), (PYTHON, b"read", [])), MempoolWorkerSettings(), NAME)
+
+
+def test_what_the_ledger_could_never_store_is_rejected(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("engines.mempool_worker.behaviour.MOST_BYTES", 1000)
+    candidate = TransactionCandidate(TransactionLabel((), (b"a",)), (PYTHON, b"put", [(b"a", bytes(1000))]))
+    with pytest.raises(ValueError, match="at most 1000 bytes"):
+        _work(candidate, MempoolWorkerSettings(), NAME)
+
+
+def test_a_function_of_the_resource_machine_has_the_gas_that_the_node_gives():
+    candidate = TransactionCandidate(TransactionLabel(), (Atom("resource_machine"), [[1, 0], 0], 1001))
+    with pytest.raises(ValueError, match="at most 1000 as gas"):
+        _work(candidate, MempoolWorkerSettings(most_gas=1000), NAME)
+
+
+def test_numbers_of_any_size_end_nobody():
+    with ordering(**STANDARD) as node:
+        before = [node.whereis(name) for name in ("ledger", "mempool_worker")]
+        with pytest.raises(Refused, match="expected a natural number below"):
+            ledger.block(node, 10**5000)
+        answer = ask(node, "mempool_worker", TransactionRequest(add(b"a", 1), resubmission=10**5000))
+        assert isinstance(answer, TransactionRejected)
+        assert [node.whereis(name) for name in ("ledger", "mempool_worker")] == before
+
+
+def test_what_no_ledger_can_store_fails_its_own_transaction():
+    def infinite() -> Any:
+        yield Write(b"a", float("inf"))
+
+    def unspeakable() -> Any:
+        yield Write(b"a", 1)
+        raise ValueError("\ud800")
+
+    with ordering(programs={"infinite": infinite, "unspeakable": unspeakable}) as node:
+        for name in (b"infinite", b"unspeakable"):
+            worker.submit(node, TransactionCandidate(TransactionLabel((), (b"a",)), (PYTHON, name, [])))
+        assert until(lambda: worker.status(node).committed == 2)
+        assert [worker.transaction_status(node, number).success for number in (1, 2)] == [False, False]
+
+
+def test_a_shard_is_heard_though_the_clock_was_set_back(monkeypatch: pytest.MonkeyPatch):
+    with ordering(**STANDARD) as node:
+        before = node.whereis("shard-0")
+        now = time.time()
+        monkeypatch.setattr("engines.engine.time.time", lambda: now - 3600)
+        node.exit(before, KILL)
+        assert until(lambda: node.whereis("shard-0") not in (None, before))
+        for number in range(3):
+            worker.submit(node, add(b"%d" % number, 1))
+        assert until(lambda: worker.status(node).committed == 3)
 
 
 def test_more_than_is_taken_is_rejected():

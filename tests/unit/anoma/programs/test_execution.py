@@ -126,6 +126,35 @@ def test_what_fails_a_transaction(program: Any, allowed: Rights, told: str):
     assert re.search(told, outcome.error or ""), outcome.error
 
 
+@pytest.mark.parametrize("key", [1.0, True])
+@pytest.mark.parametrize("kind", [Read, Write])
+def test_what_is_only_equal_to_a_key_is_another(kind: Any, key: Any):
+    def program() -> Any:
+        yield kind(key) if kind is Read else kind(key, 7)
+
+    one = frozenset((1,))
+    outcome = python(program, Rights(lazy_reads=one, may_writes=one))
+    assert not outcome.success
+    assert "which its label does not allow" in str(outcome.error)
+
+
+def test_more_than_a_block_can_hold_fails(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("anoma.programs.execution.MOST_BYTES", 1000)
+    outcome = run((PYTHON, b"copy", [A, B, C]), rights("a", will="bc"), {A: bytes(400)})
+    assert (outcome.success, outcome.writes) == (False, ())
+    assert outcome.error == "the program reads and writes more than 1000 bytes"
+    assert outcome.reads == ((A, bytes(400)),)
+    assert run((PYTHON, b"read", [A]), rights("a"), {A: bytes(1001)}).reads == ()
+
+
+def test_a_program_that_exits_fails_alone():
+    def program() -> Any:
+        raise SystemExit(3)
+        yield
+
+    assert "SystemExit: 3" in str(python(program, rights()).error)
+
+
 def test_failed_writes_leave_no_trace_and_reads_stay_known():
     def program() -> Any:
         yield Write(A, 1)
@@ -277,6 +306,22 @@ def test_nock_that_fails(text: str, allowed: Rights, store: dict[bytes, Any], to
     assert not outcome.success
     assert outcome.error is not None
     assert re.search(told, outcome.error), outcome.error
+
+
+@pytest.mark.parametrize("kind", ["nock", "nockma"])
+def test_a_value_that_is_large_only_as_a_term_fails(kind: str):
+    # Each step makes [x x] of x: some hundred reductions, and 2^64 atoms.
+    value = "[1 1]"
+    for _ in range(64):
+        value = f"[7 {value} [0 1] [0 1]]"
+    writes = f"[[[1 97] {value}] [1 0]]"
+    if kind == "nock":
+        executable = (NOCK, nock(f"[[1 0] {writes} 0 0]"))
+    else:
+        executable = (NOCKMA, nock(f"[[1 {0x65786974}] {writes}]"))
+    outcome = run(executable, rights(will="a"))
+    assert not outcome.success
+    assert "expected a value of at most" in str(outcome.error), outcome.error
 
 
 def test_two_keys_that_are_one_noun_are_refused():

@@ -129,41 +129,37 @@ class Stranger:
 # -- before it is known who calls --------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"GET / HTTP/1.1\r\n\r\n",
-        b"\xff\xff\xff\xff",
-        (5000).to_bytes(4, "big"),
-        b"\0\0\0\0",
-        b"\0\0\0\3\x83a\1",
-        os.urandom(64 << 10),
-        frames.frame_bytes(Greeting(bytes(32))),
-        b"\0\0\0\x64half",
-        b"",
-    ],
-)
-def test_garbage_costs_one_connection(node, friend, data):
-    stranger = Stranger(node)
-    stranger.send(data)
-    assert stranger.is_hung_up_on()
-    assert works(friend, node)
+GARBAGE = [
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"\xff\xff\xff\xff",
+    (5000).to_bytes(4, "big"),
+    b"\0\0\0\0",
+    b"\0\0\0\3\x83a\1",
+    os.urandom(64 << 10),
+    frames.frame_bytes(Greeting(bytes(32))),
+    b"\0\0\0\x64half",
+    b"",
+]
+
+
+def test_garbage_costs_one_connection(node, friend):
+    """A request to a web server, giant and empty frames, half of one, nothing at all."""
+    for data in GARBAGE:
+        stranger = Stranger(node)
+        stranger.send(data)
+        assert stranger.is_hung_up_on()
+        assert works(friend, node)
     assert until(lambda: len(node.state("transport-protocol-tcp").connections) == 1)
 
 
-@pytest.mark.parametrize(
-    ("changes", "resign"),
-    [
-        ({"challenge": bytes(32)}, True),
-        ({"dst_node_id": bytes(32)}, True),
-        ({"src_node_advert_ver": 7}, False),
-        ({"ephemeral": bytes(32)}, True),
-    ],
-)
-def test_a_request_that_is_not_in_order(node, friend, changes, resign):
+def test_a_request_that_is_not_in_order(node, friend):
+    """It answers another greeting, is for another node, has been changed, or has a key that protects nothing."""
+    for changes in ({"challenge": bytes(32)}, {"dst_node_id": bytes(32)}, {"ephemeral": bytes(32)}):
+        stranger = Stranger(node)
+        stranger.send(stranger.request(**changes))
+        assert stranger.is_hung_up_on()
     stranger = Stranger(node)
-    request = stranger.request(**(changes if resign else {}))
-    stranger.send(request if resign else replace(request, **changes))
+    stranger.send(replace(stranger.request(), src_node_advert_ver=7))
     assert stranger.is_hung_up_on()
     assert works(friend, node)
 
@@ -252,26 +248,27 @@ def test_who_agrees_and_then_says_nothing_is_hung_up_on(node, friend):
 # -- where this node calls --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("answer", [b"", b"\xff\xff\xff\xff", frames.frame_bytes(Greeting(bytes(32)))])
-def test_who_is_called_does_not_answer_as_a_node(node_factory, node, answer):
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen()
-    taken: list[Any] = []
+def test_who_is_called_does_not_answer_as_a_node(node):
+    """It says nothing, garbage, or greets and then nothing."""
+    for answer in (b"", b"\xff\xff\xff\xff", frames.frame_bytes(Greeting(bytes(32)))):
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        taken: list[Any] = []
+        server = gevent.spawn(_serve, listener, answer, taken)
+        other = new_key().public.data
+        add_peer(node.node, other, (IPAddr("127.0.0.1", listener.getsockname()[1]),), permanent=True)
+        assert until(lambda other=other: router.status(node.node, other).failure)
+        server.kill()
+        listener.close()
+        for sock in taken:
+            sock.close()
 
-    def serve() -> None:
-        sock, _ = listener.accept()
-        taken.append(sock)
-        sock.sendall(answer)
 
-    server = gevent.spawn(serve)
-    other = new_key().public.data
-    add_peer(node.node, other, (IPAddr("127.0.0.1", listener.getsockname()[1]),), permanent=True)
-    assert until(lambda: router.status(node.node, other).failure)
-    server.kill()
-    listener.close()
-    for sock in taken:
-        sock.close()
+def _serve(listener: Any, answer: bytes, taken: list[Any]) -> None:
+    sock, _ = listener.accept()
+    taken.append(sock)
+    sock.sendall(answer)
 
 
 def test_protocols_that_are_not_offered_say_so():
