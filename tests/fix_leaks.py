@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
@@ -14,6 +15,9 @@ import greenlet
 import pytest
 from gevent.hub import Hub
 from gevent.threadpool import _WorkerGreenlet  # type: ignore[attr-defined]  # gevent names it nowhere else
+
+_known: weakref.WeakSet[greenlet.greenlet] = weakref.WeakSet()
+"""Greenlets that were there before the test."""
 
 _PATIENCE_S = 2.0
 """What has been told to end may take a moment."""
@@ -61,14 +65,16 @@ def thawed() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def no_leaks(thawed: None) -> Iterator[None]:
     """Fail a test that leaves something behind."""
-    # What is there already is put aside: looking at all objects takes longer than most tests.
+    # What is there already is put aside: looking at all objects takes longer than most tests. Code under test may take
+    # it out again.
+    _known.update(_greenlets())
     gc.freeze()
     gevent.get_hub().threadpool  # noqa: B018  # made now, so that its own descriptors are not held against the test
-    greenlets, files, threads = _greenlets(), _open_files(), _threads()
+    files, threads = _open_files(), _threads()
     yield
     deadline = monotonic() + _PATIENCE_S
     while True:
-        left: list[str] = [f"greenlet {found!r}" for found in _greenlets() - greenlets]
+        left: list[str] = [f"greenlet {found!r}" for found in _greenlets().difference(_known)]
         left += [f"descriptor {number}: {what}" for number, what in (_open_files().items() - files.items())]
         if _threads() > threads:
             left.append(f"threads: {threads} before, {_threads()} now: {threading.enumerate()}")
