@@ -244,6 +244,10 @@ class _Draft:
         if lock is not None and sender in (lock.executor, lock.worker):
             return lock
         barrier = self.heard_all_writes if type(message) is KVSWrite else self.heard_all_reads
+        worker = self.turn.settings.worker.at(self.turn.config.node)
+        if not isinstance(sender, EngineID) or sender.node != worker.node:
+            # Executors are where the worker is; nobody else's word is kept.
+            return None
         if ts > self.committed and (lock is not None or ts > barrier):
             entry = (sender, message)
             parked = self.parked.get(ts, ())

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from anoma.matching.problem import Match, Offer
-from anoma.resource_machine.errors import InvalidTransaction
+from anoma.resource_machine.errors import InvalidTransaction, StateRefusal
+from anoma.resource_machine.execution import apply
 from anoma.resource_machine.transaction import Transaction
 from engines.intent_pool.intents import Intent, Unit, choices_of, composition
 from engines.wire import Value
@@ -102,6 +104,30 @@ def verify(units: Sequence[tuple[Unit, ...]]) -> tuple[str | None, tuple[int, ..
     except (InvalidTransaction, TypeError) as error:
         return str(error), tuple(number for number, of_one in enumerate(units) if any(map(_is_wrong, of_one)))
     return None, ()
+
+
+def to_blame(units: Sequence[tuple[Unit, ...]], values_read: Iterable[tuple[Any, Any]]) -> tuple[int, ...]:
+    """Which intents of a match that has failed the state does not allow: they consume what is gone, or is not there.
+
+    Args:
+        units: of each intent.
+        values_read: keys and values, or `ABSENT`, that the transaction has read.
+
+    Returns:
+        Their positions; none, where it is not due to any of them alone.
+    """
+    values = dict(values_read)
+    return tuple(number for number, of_one in enumerate(units) if any(_is_refused(unit, values) for unit in of_one))
+
+
+def _is_refused(unit: Unit, values: dict[Any, Any]) -> bool:
+    if not isinstance(unit, Transaction):
+        return False
+    try:
+        apply(unit, values, 0)
+    except StateRefusal:
+        return True
+    return False
 
 
 def _is_wrong(unit: Unit) -> bool:

@@ -2,8 +2,8 @@
 
 Intents that come shortly after each other are solved together. One run is under way at a time, outside of the node's
 interpreter. Each match that the resource machine verifies is composed and sent to the mempool worker; its intents are
-in flight until the pool drops them. A match that fails gives its intents back; they are tried again later, and each
-time later than that.
+in flight until the pool drops them. A match that fails gives its intents back: those that the state did not allow, or
+all where that is none alone, are tried again later, and each time later than that.
 
 Pure: functions of environment and message to effects.
 
@@ -12,7 +12,7 @@ Differences from the specification, which has no engine that solves, and from th
 * All matches of a run are found together, and are the best: by integer programming. There all subsets are tried until
   one balances.
 * Submitting does not wait; there the solver hears nothing until its transaction is in the mempool, without a limit.
-* A transaction that fails gives its intents back; there they are lost to the solver.
+* A transaction that fails gives its intents back; there they are lost to the solver. Who is to blame waits longer.
 * An intent that is taken out of the pool is not used any more; there it is.
 * A match of DumbIntents, which is no transaction, takes them out of the pool; there it does nothing.
 
@@ -66,7 +66,7 @@ from engines.mempool_worker.messages import (
     TransactionStatusRequest,
 )
 from engines.messages import EngineID, Envelope
-from engines.solver.batch import Taken, Verified, composed
+from engines.solver.batch import Taken, Verified, composed, to_blame, units_taken
 from engines.solver.messages import (
     MESSAGES,
     Cancel,
@@ -170,6 +170,7 @@ class Submission:
 
     Attributes:
         intents: those that it is made of.
+        units: what of each of them it is made of.
         id: of the transaction, chosen here.
         reference: comes back with the worker's answer.
         nullifiers, commitments: of what is submitted.
@@ -178,6 +179,7 @@ class Submission:
     """
 
     intents: tuple[Intent, ...]
+    units: tuple[tuple[Unit, ...], ...]
     candidate: TransactionCandidate
     id: bytes
     reference: Reference
@@ -429,7 +431,10 @@ def _use(turn: SolverTurn, state: SolverState, intents: tuple[Intent, ...], matc
     if candidate is None:
         return _taken_out(turn, replace(state, submitted=number, succeeded=state.succeeded + 1), intents, match.taken)
     reference = _reference(turn, number, id)
-    submission = Submission(members, candidate, id, reference, unit.nullifiers(), unit.commitments(), turn.time_s)
+    units = tuple(units_taken(intents, match.taken))
+    submission = Submission(
+        members, units, candidate, id, reference, unit.nullifiers(), unit.commitments(), turn.time_s
+    )
     claimed = tags(submission.nullifiers, submission.commitments)
     known, claims = state.known, state.claims
     for member in members:
@@ -524,7 +529,7 @@ def rejected(turn: SolverTurn, _args: None) -> SolverEffects | None:
     number = _number_of(turn)
     if number is None or message.reason is Rejection.ID_TAKEN:
         return None
-    return _ended(turn, turn.state, number, success=False, problem=message.text)
+    return _failed(turn, turn.state, number, message.text, ())
 
 
 def executed(turn: SolverTurn, _args: None) -> SolverEffects | None:
@@ -534,7 +539,9 @@ def executed(turn: SolverTurn, _args: None) -> SolverEffects | None:
     number = turn.state.of_fingerprint.get(message.timestamp)
     if number is None:
         return None
-    return _ended(turn, turn.state, number, success=message.success, problem=message.error)
+    if message.success:
+        return _succeeded(turn, turn.state, number)
+    return _failed(turn, turn.state, number, message.error, message.values_read)
 
 
 def status_told(turn: SolverTurn, _args: None) -> SolverEffects | None:
@@ -548,34 +555,52 @@ def status_told(turn: SolverTurn, _args: None) -> SolverEffects | None:
         return Effects(turn.state, messages=(_request(turn, turn.state.submissions[number]),))
     if message.success is None:
         return _accepted(turn.state, number, message.fingerprint)
-    return _ended(turn, turn.state, number, success=message.success, problem=message.error)
+    if message.success:
+        return _succeeded(turn, turn.state, number)
+    return _failed(turn, turn.state, number, message.error, message.values_read)
 
 
-def _ended(turn: SolverTurn, state: SolverState, number: int, *, success: bool, problem: str | None) -> SolverEffects:
+def _succeeded(turn: SolverTurn, state: SolverState, number: int) -> SolverEffects:
     submission = state.submissions[number]
+    claimed = tags(submission.nullifiers, submission.commitments)
+    state = replace(
+        _ended(state, number), spent=state.spent.add(claimed, MOST_REMEMBERED), succeeded=state.succeeded + 1
+    )
+    state = _free(state, number, {rival for tag in claimed for rival in state.of_tag.get(tag, ())})
+    # The pool drops its intents: those that it does not hear of in another way as well.
+    executed = TransactionExecuted(submission.nullifiers, submission.commitments)
+    return Effects(state, messages=(turn.send(_pool(turn), executed),))
+
+
+def _failed(
+    turn: SolverTurn, state: SolverState, number: int, problem: str | None, values_read: tuple[tuple[Any, Any], ...]
+) -> SolverEffects:
+    """Give the intents of a match back. Where some are to blame these rest, and the others do not."""
+    submission = state.submissions[number]
+    claimed = tags(submission.nullifiers, submission.commitments)
+    state = replace(_ended(state, number), failed=state.failed + 1, problem=problem)
+    rivals = {rival for tag in claimed for rival in state.of_tag.get(tag, ())}
+    state = _free(state, number, rivals.union(submission.intents))
+    culprits = tuple(submission.intents[position] for position in to_blame(submission.units, values_read))
+    return _give_back(turn, state, culprits or submission.intents)
+
+
+def _ended(state: SolverState, number: int) -> SolverState:
+    submission = state.submissions[number]
+    claims = state.claims
+    for tag in tags(submission.nullifiers, submission.commitments):
+        if claims.get(tag) == number:
+            claims = claims.without(tag)
     of_fingerprint = state.of_fingerprint
     if submission.fingerprint is not None:
         of_fingerprint = of_fingerprint.without(submission.fingerprint)
-    claimed = tags(submission.nullifiers, submission.commitments)
-    claims = state.claims
-    for tag in claimed:
-        if claims.get(tag) == number:
-            claims = claims.without(tag)
-    state = replace(
+    return replace(
         state,
         claims=claims,
-        spent=state.spent.add(claimed, MOST_REMEMBERED) if success else state.spent,
         submissions=state.submissions.without(number),
         of_fingerprint=of_fingerprint,
         of_id=state.of_id.without(submission.id),
     )
-    state = _free(state, number, {rival for tag in claimed for rival in state.of_tag.get(tag, ())})
-    if success:
-        # The pool drops its intents: those that it does not hear of in another way as well.
-        executed = TransactionExecuted(submission.nullifiers, submission.commitments)
-        return Effects(replace(state, succeeded=state.succeeded + 1), messages=(turn.send(_pool(turn), executed),))
-    state = replace(state, failed=state.failed + 1, problem=problem)
-    return _give_back(turn, _free(state, number, set(submission.intents)), submission.intents)
 
 
 def _free(state: SolverState, number: int, intents: set[Intent]) -> SolverState:

@@ -106,6 +106,17 @@ def test_a_match_that_fails_gives_its_intents_back(tmp_path: Path):
         assert worker.transaction_status(node, id=b"mint the coin").stage is Stage.COMMITTED
 
 
+def test_who_is_to_blame_does_not_hold_up_the_others(tmp_path: Path):
+    # It is the oldest, so that it is chosen first; and its coin is not there.
+    bad = transfer([lasting(b"coin", 1, nonce=7)], [ephemeral(b"pear", nonce=1)])
+    good = transfer([ephemeral(b"coin", nonce=2)], [ephemeral(b"pear", nonce=2)])
+    buyer = transfer([ephemeral(b"pear", nonce=3)], [lasting(b"coin", 1, nonce=8)])
+    with whole(tmp_path / "ledger") as node:
+        for intent in (bad, good, buyer):
+            pool.add_intent(node, intent)
+        assert until(lambda: pool.all_intents(node) == ((1, bad),), timeout_s=20)
+
+
 def test_without_a_solver_the_pool_goes_on_and_another_one_takes_all():
     with node_with(("intent_pool", None)) as node:
         pool.add_intent(node, DumbIntent(2))

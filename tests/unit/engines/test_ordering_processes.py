@@ -36,6 +36,7 @@ from engines.mempool_worker.messages import (
 )
 from engines.messages import EngineID, Envelope, decode_envelope, encode_envelope
 from engines.shard import server as shard
+from engines.shard.messages import KVSWrite
 from erlang_bridge import ErlangExit, Node, OwnProcess
 from erlang_bridge.otp.child_specs import ChildSpec, SupervisorFlags
 from erlang_bridge.otp.supervisor import Supervisor
@@ -198,6 +199,18 @@ def test_what_no_ledger_can_store_fails_its_own_transaction():
             worker.submit(node, TransactionCandidate(TransactionLabel((), (b"a",)), (PYTHON, name, [])))
         assert until(lambda: worker.status(node).committed == 2)
         assert [worker.transaction_status(node, number).success for number in (1, 2)] == [False, False]
+
+
+def test_what_strangers_send_to_a_shard_is_not_kept():
+    with ordering(1, **STANDARD) as node:
+        for sender in (None, EngineID("x@y", "executor-9"), EngineID(None, "executor-9")):
+            write = KVSWrite(9, b"a", 1)
+            node.cast("shard-0", encode_envelope(Envelope(sender, EngineID(None, "shard-0"), write)))
+        shard.status(node, "shard-0")
+        pid = node.whereis("shard-0")
+        assert pid is not None
+        process: Any = node.table.find(pid)
+        assert not process.instance.environment.state.parked
 
 
 def test_a_shard_is_heard_though_the_clock_was_set_back(monkeypatch: pytest.MonkeyPatch):

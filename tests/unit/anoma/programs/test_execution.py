@@ -316,7 +316,7 @@ def test_a_value_that_is_large_only_as_a_term_fails(kind: str):
         value = f"[7 {value} [0 1] [0 1]]"
     writes = f"[[[1 97] {value}] [1 0]]"
     if kind == "nock":
-        executable = (NOCK, nock(f"[[1 0] {writes} 0 0]"))
+        executable = (NOCK, nock(f"[[1 0 {writes} 0 909] 0 707]"))
     else:
         executable = (NOCKMA, nock(f"[[1 {0x65786974}] {writes}]"))
     outcome = run(executable, rights(will="a"))
