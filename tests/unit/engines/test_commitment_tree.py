@@ -406,7 +406,9 @@ def test_steps_of_others_cost_nothing_but_time(seed: int) -> None:
         assert verify_path(leaf, found.path.to_merkle_path(), tree.root)
 
 
-def test_what_is_no_machine_writes_under_its_keys_ends_nothing() -> None:
+def test_what_is_no_machine_writes_under_its_keys_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As in a ledger that has been written by somebody else: the worker does not let such transactions in.
+    monkeypatch.setattr("engines.mempool_worker.behaviour.is_reserved", lambda key: False)
     world = MachineWorld(3)
     world.do(candidate(mint(coins(0, 1)[0])))
     world.do(
@@ -426,7 +428,9 @@ def test_what_is_no_machine_writes_under_its_keys_ends_nothing() -> None:
     assert world.tree.flight is None
 
 
-def test_a_tree_that_is_none_is_told() -> None:
+def test_a_tree_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As in a ledger that has been written by somebody else: the worker does not let such transactions in.
+    monkeypatch.setattr("engines.mempool_worker.behaviour.is_reserved", lambda key: False)
     world = MachineWorld(4, retry_most_s=1000.0, retry_first_s=1000.0)
     world.do(candidate(mint(coins(0, 1)[0])))
     size = world.stored_tree().size
