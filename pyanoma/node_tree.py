@@ -11,7 +11,8 @@
     ├── pyanoma_identity            one_for_one: identity_management, verification, encryption, ...
     ├── pyanoma_intents             one_for_one: intent_pool, solver
     ├── pyanoma_network             one_for_one: network_registry, transport protocols, storage
-    ├── pyanoma_engines             one_for_one: ticker, commitment_tree
+    ├── pyanoma_resource_machine    one_for_one: commitment_tree
+    ├── pyanoma_engines             one_for_one: ticker
     ├── pyanoma_connector           keeps the connections that the configuration names; only where it names some
     └── pyanoma_reloader            loads modules whose files change; only with ``reload``
 
@@ -139,7 +140,10 @@ def identity(_config: NodeConfig) -> Iterator[EngineSpec]:
 def own_engines(_config: NodeConfig) -> Iterator[EngineSpec]:
     """Engines of no subsystem."""
     yield EngineSpec("ticker", "ticker")
-    # Not among ordering: it outlives the ends of ledger and worker by itself.
+
+
+def resource_machine(_config: NodeConfig) -> Iterator[EngineSpec]:
+    """What follows the blocks. Not among ordering: it outlives the ends of ledger and worker by itself."""
     yield EngineSpec("commitment_tree", COMMITMENT_TREE, CommitmentTreeSettings())
 
 
@@ -188,6 +192,7 @@ TREE: Final = (
     Subsystem("pyanoma_identity", identity),
     Subsystem("pyanoma_intents", intents),
     Subsystem("pyanoma_network", network),
+    Subsystem("pyanoma_resource_machine", resource_machine),
     Subsystem("pyanoma_engines", own_engines),
 )
 

@@ -109,7 +109,7 @@ class AnomaStory:
         )
         with self.follow() as follower:
             status = self.transaction(follower, "read", "[alice, bob]", read=("alice", "bob"))
-            self.expect(status.fingerprint == before.last + 1, f"heights continue: {status.fingerprint}")
+            self.expect(status.fingerprint > before.last, f"heights continue: {status.fingerprint}")
             self.expect(dict(status.values_read) == {Atom("alice"): 7, Atom("bob"): 3}, "Alice has 7, Bob has 3")
         return again
 
@@ -158,8 +158,8 @@ class AnomaStory:
                 return told
         raise DemoFailed(f"no transaction was put into a block within {TIME_S:g} s")
 
-    def block(self) -> Block:
-        reply = ask(self.client, (LEDGER, ANOMA_NAME), BlockRequest())
+    def block(self, number: int = 0) -> Block:
+        reply = ask(self.client, (LEDGER, ANOMA_NAME), BlockRequest(number))
         if not isinstance(reply, BlockReply) or reply.block is None:
             raise DemoFailed(f"expected a block of {ANOMA_NAME}, got {reply}")
         return reply.block
