@@ -35,7 +35,6 @@ from engines.guards import (
     MessageArrived,
     Started,
     Trigger,
-    Turn,
     step,
 )
 from engines.messages import (
@@ -57,7 +56,7 @@ from erlang_bridge import Atom, BridgeError, ErlangError, GenServer, Init, NoRep
 from erlang_bridge.otp import gen
 from erlang_bridge.otp.gen_server import start_server
 from erlang_bridge.otp.results import Reply
-from erlang_bridge.process import Timer
+from erlang_bridge.process import Timer, is_down
 from erlang_bridge.terms import ImproperList
 
 log = logging.getLogger("engines")
@@ -72,7 +71,6 @@ MAX_WAITING_CALLS: Final = 100_000
 """Calls of one engine that are not answered yet; beyond, the oldest is forgotten: its caller has long timed out."""
 
 _EXIT: Final = Atom("EXIT")
-_DOWN: Final = Atom("DOWN")
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +305,7 @@ class Engine(GenServer):
                 raise message.error
             own = self._config().engine_id
             return self._turn(MessageArrived(Envelope(own, own, message.message)), state) or NoReply(state)
-        if kind is tuple and len(message) == 5 and message[0] is _DOWN:
+        if is_down(message):
             return self._down(message, state)
         trapped = self.engine.traps_exits and kind is tuple and len(message) == 3 and message[0] is _EXIT
         if trapped and type(message[1]) is Pid:
@@ -602,6 +600,3 @@ def _reference_of(caller: gen.Caller) -> Reference | None:
     if type(tag) is ImproperList and type(tag.tail) is Reference:
         return tag.tail
     return None
-
-
-__all__ = ["Client", "Dialect", "Engine", "Refused", "Turn", "ask", "known_with", "tell"]

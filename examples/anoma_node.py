@@ -13,10 +13,9 @@ import gevent
 
 from anoma.nock.noun import Noun, noun_of_term
 from anoma.resource_machine.building import Offer, ephemeral
-from engines.engine import ask
 from engines.intent_pool.server import add_intent, all_intents
-from engines.ledger.messages import BlockRequest
 from engines.ledger.records import Block
+from engines.ledger.server import block
 from engines.mempool_worker.messages import Stage, TransactionCandidate, TransactionLabel, TransactionStatus
 from engines.mempool_worker.server import status, submit, transaction_status
 from erlang_bridge import Atom
@@ -98,9 +97,10 @@ def a_transaction_in_nock() -> TransactionStatus:
 @cache
 def a_block() -> Block:
     """The block with the transfer in it."""
-    block: Block = ask(a_node().node, "ledger", BlockRequest(a_transfer().round or 0)).block
-    assert block.first <= a_transfer().fingerprint <= block.last
-    return block
+    found = block(a_node().node, a_transfer().round or 0)
+    assert found is not None
+    assert found.first <= a_transfer().fingerprint <= found.last
+    return found
 
 
 @cache

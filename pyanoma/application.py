@@ -10,6 +10,7 @@ import gevent.event
 from erlang_bridge import Atom, ErlangExit, Node, OwnProcess, Pid, __version__
 from erlang_bridge.kernel.applications import Application
 from erlang_bridge.otp.supervisor import Supervisor
+from erlang_bridge.process import is_down
 from pyanoma.config import NodeConfig, load_engines
 from pyanoma.failures import StartFailed
 from pyanoma.node_tree import tree
@@ -21,8 +22,6 @@ DESCRIPTION: Final = "Anoma's engines in Python"
 ROOT: Final = "pyanoma_sup"
 STOP_TIME_S: Final = 30.0
 """For the tree to end; then the node stops all the same. Each child has its own, shorter time."""
-
-_DOWN: Final = Atom("DOWN")
 
 
 class Running:
@@ -44,7 +43,7 @@ class Running:
 
     def _watch(self, own: OwnProcess) -> None:
         monitor = own.monitor(self.supervisor)
-        self.reason = own.receive(lambda message: _is_down(message, monitor))[4]
+        self.reason = own.receive(lambda message: is_down(message, monitor))[4]
         self.node.applications.remove(NAME)
         self.ended.set()
 
@@ -95,7 +94,3 @@ def start(config: NodeConfig) -> Running:
         running.stop()
         raise
     return running
-
-
-def _is_down(message: Any, monitor: Any) -> bool:
-    return type(message) is tuple and len(message) == 5 and message[0] is _DOWN and message[1] == monitor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Never
 
@@ -42,16 +42,6 @@ def seconds(value: Any) -> float:
     if not 0 < seconds < 1e6:
         raise ValueError
     return seconds
-
-
-def port(value: Any) -> int:
-    """A TCP port."""
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise ValueError
-    port = int(value)
-    if not 0 < port < 65536:
-        raise ValueError
-    return port
 
 
 def ports(value: Any) -> tuple[int, int]:
@@ -101,19 +91,12 @@ def places(value: Any) -> dict[str, str]:
     return found
 
 
-def level(value: Any) -> str:
-    """A level of logging."""
-    if isinstance(value, str) and value.lower() in LEVELS:
-        return value.lower()
-    raise ValueError
-
-
 def fail() -> Never:
     """There is no such value."""
     raise ValueError
 
 
-def count(least: int, most: int) -> Any:
+def count(least: int, most: int) -> Callable[[Any], int]:
     """A reader of integers within bounds."""
 
     def read(value: Any) -> int:
@@ -127,7 +110,7 @@ def count(least: int, most: int) -> Any:
     return read
 
 
-def one_of(*choices: str) -> Any:
+def one_of(*choices: str) -> Callable[[Any], str]:
     """A reader of one of several words."""
 
     def read(value: Any) -> str:
@@ -149,3 +132,10 @@ def address(value: Any) -> tuple[str, int]:
     if match is None or not 0 <= int(match["port"]) < 65536:
         raise ValueError
     return match["host"].strip("[]"), int(match["port"])
+
+
+port = count(1, 65535)
+"""A reader of a TCP port."""
+
+level = one_of(*LEVELS)
+"""A reader of a level of logging."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
 import gevent
 import gevent.queue
@@ -17,9 +17,8 @@ from engines.mempool_worker.server import WORKER
 from engines.messages import EngineID, Envelope, MalformedEnvelope, decode_envelope, encode_envelope, is_envelope
 from erlang_bridge import Atom, ConnectionLost, Node, OwnProcess
 from erlang_bridge.otp.readable import readable
+from erlang_bridge.process import is_down
 from erlang_bridge.terms.text import format_term
-
-_DOWN: Final = Atom("DOWN")
 
 
 class Follower:
@@ -39,7 +38,7 @@ class Follower:
         )
         while True:
             message = own.receive()
-            if type(message) is tuple and len(message) == 5 and message[0] is _DOWN:
+            if is_down(message):
                 self._heard.put(format_term(message[4]))
                 return
             if is_envelope(message):

@@ -22,6 +22,7 @@ from typing import Any, Final
 from anoma.keys import Key
 from anoma.nock.evaluator import Crash, Done, Evaluation, OutOfGas, Scry
 from anoma.nock.noun import Cell, Noun, list_elements, noun, replace_axis
+from anoma.nock.transaction import read_request
 from anoma.programs.nouns import KeyTable, gas_of, noun_of_executable, noun_of_value, value_of_noun
 from anoma.programs.python import Program
 from anoma.programs.runnable import ABSENT, Failure, Read, Runnable, Step, Write
@@ -127,10 +128,10 @@ def why(outcome: Any) -> str:
 
 
 def _requested(request: Noun) -> Noun:
-    parts = list_elements(request)
-    if parts is None or len(parts) != 2:
+    asked = read_request(request)
+    if asked is None:
         raise ValueError(f"expected the list [id key] in a scry, got {request!r:.80}")
-    return parts[1]
+    return asked[1]
 
 
 def _writes(result: Noun, table: KeyTable) -> tuple[Write, ...]:

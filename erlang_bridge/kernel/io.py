@@ -13,13 +13,12 @@ from typing import Any, Final
 from erlang_bridge.errors import CallTimeout, ErlangError, exit_for
 from erlang_bridge.kernel.io_format import characters, format_text
 from erlang_bridge.otp import gen
-from erlang_bridge.process import Process
+from erlang_bridge.process import Process, is_down
 from erlang_bridge.process.exit_rules import NOPROC
 from erlang_bridge.terms import Atom, Reference
 
 ERROR: Final = Atom("error")
 EOF: Final = Atom("eof")
-DOWN: Final = Atom("DOWN")
 IO_REQUEST: Final = Atom("io_request")
 IO_REPLY: Final = Atom("io_reply")
 UNICODE: Final = Atom("unicode")
@@ -52,7 +51,7 @@ def request(process: Process, device: Any, asked: Any, timeout_s: float | None =
         raise CallTimeout(gen.TIMEOUT, description) from None
     finally:
         _forget(process, reference)
-    if answer[0] is DOWN:
+    if is_down(answer):
         raise exit_for(answer[4], description)
     reply = answer[2]
     if type(reply) is tuple and len(reply) == 2 and reply[0] is ERROR:
@@ -62,14 +61,13 @@ def request(process: Process, device: Any, asked: Any, timeout_s: float | None =
 
 def _concerns(message: Any, reference: Reference) -> bool:
     return type(message) is tuple and (
-        (len(message) == 3 and message[0] is IO_REPLY and message[1] == reference)
-        or (len(message) == 5 and message[0] is DOWN and message[1] == reference)
+        (len(message) == 3 and message[0] is IO_REPLY and message[1] == reference) or is_down(message, reference)
     )
 
 
 def _forget(process: Process, reference: Reference) -> None:
     if not process.table.demonitor(reference, process) and process.mailbox:
-        for message in [found for found in process.mailbox if _concerns(found, reference) and found[0] is DOWN]:
+        for message in [found for found in process.mailbox if is_down(found, reference)]:
             process.mailbox.remove(message)
 
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import logging
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 from erlang_bridge.kernel.services import KERNEL_SUP
 from erlang_bridge.otp import gen
 from erlang_bridge.otp.supervisor import Supervisor
 from erlang_bridge.process import BehaviourProcess, Process, ProcessTable
 from erlang_bridge.process.exit_rules import SHUTDOWN
-from erlang_bridge.process.records import DOWN
-from erlang_bridge.terms import Atom, Reference
+from erlang_bridge.process.records import is_down
+from erlang_bridge.terms import Atom
 
 log = logging.getLogger("erlang_bridge.node")
 
@@ -98,11 +98,7 @@ def _stop(table: ProcessTable, asker: Process, root: Process, timeout_s: float) 
     # As sys:terminate/2 does: a root may have no parent whose exit it would follow.
     table.send(asker, root.pid, (gen.SYSTEM, (asker.pid, monitor), (TERMINATE, SHUTDOWN)))
     try:
-        asker.receive(lambda message: _is_down(message, monitor), max(0.0, timeout_s))
+        asker.receive(lambda message: is_down(message, monitor), max(0.0, timeout_s))
     except TimeoutError:
         return False
     return True
-
-
-def _is_down(message: Any, monitor: Reference) -> bool:
-    return type(message) is tuple and len(message) == 5 and message[0] is DOWN and message[1] == monitor

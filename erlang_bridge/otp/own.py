@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any
 
 from erlang_bridge.otp import gen
-from erlang_bridge.process import Process, Timer
-from erlang_bridge.terms import Atom, Pid, Reference
-
-DOWN: Final = Atom("DOWN")
+from erlang_bridge.process import Process, Timer, is_down
+from erlang_bridge.terms import Pid, Reference
 
 
 class OwnProcess:
@@ -63,7 +61,7 @@ class OwnProcess:
         process = self._process
         ended = process.table.demonitor(reference, process)
         if not ended and process.mailbox:
-            down = [message for message in process.mailbox if _is_down(message, reference)]
+            down = [message for message in process.mailbox if is_down(message, reference)]
             for message in down:
                 process.mailbox.remove(message)
         return ended
@@ -128,7 +126,3 @@ class OwnProcess:
     def receive(self, match: Callable[[Any], bool] | None = None, timeout_s: float | None = None) -> Any:
         """The first message in the mailbox for which `match` is true; see `Process.receive`."""
         return self._process.receive(match, timeout_s)
-
-
-def _is_down(message: Any, reference: Reference) -> bool:
-    return type(message) is tuple and len(message) == 5 and message[0] is DOWN and message[1] == reference

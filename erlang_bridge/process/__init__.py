@@ -4,6 +4,7 @@ Knows nothing of sockets: signals for other nodes leave through one function, `t
 """
 
 from erlang_bridge.process.process import BehaviourProcess, BodyProcess, GuestProcess, Process
+from erlang_bridge.process.records import is_down
 from erlang_bridge.process.table import ProcessTable
 from erlang_bridge.process.timer import Timer
 from erlang_bridge.process.waiter import PENDING, Waiter
@@ -17,4 +18,5 @@ __all__ = [
     "ProcessTable",
     "Timer",
     "Waiter",
+    "is_down",
 ]

@@ -11,6 +11,17 @@ from erlang_bridge.terms import Atom, Pid, Reference
 DOWN: Final = Atom("DOWN")
 
 
+def is_down(message: Any, monitor: Reference | None = None) -> bool:
+    """Whether a message says that a monitored process has ended.
+
+    Args:
+        monitor: the one that it has to be of; None: any.
+    """
+    if type(message) is not tuple or len(message) != 5 or message[0] is not DOWN:
+        return False
+    return monitor is None or bool(message[1] == monitor)
+
+
 class Alias:
     """An active alias: messages sent to its reference go to `process`.
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import click
 
-from engines.engine import ask
-from engines.ledger.messages import BlockReply, BlockRequest, LedgerFailed
-from erlang_bridge import BridgeError
+from engines.ledger.server import LEDGER
+from engines.ledger.server import block as block_of
 from pyanoma.client import connected
 from pyanoma.commands.options import cookie_option, json_option, node_argument, timeout_option
 from pyanoma.failures import ExitCode
 from pyanoma.output import console, print_json, table
 from pyanoma.transactions import block_json, error_text, pairs_text
-
-LEDGER = "ledger"
 
 
 @click.group()
@@ -33,11 +30,7 @@ def show(node: str, round_number: int | None, cookie: str | None, timeout_s: flo
     Exits with 1 where NODE has no such block.
     """
     with connected(node, cookie, timeout_s) as client:
-        answer = ask(client, (LEDGER, node), BlockRequest(round_number or 0), timeout_s)
-    if isinstance(answer, LedgerFailed):
-        raise BridgeError(answer.text)
-    assert isinstance(answer, BlockReply)
-    found = answer.block
+        found = block_of(client, round_number or 0, (LEDGER, node), timeout_s)
     if found is None:
         what = f"no block {round_number}" if round_number else "no block yet"
         click.echo(f"{node} has {what}", err=True)

@@ -12,11 +12,9 @@ import gevent
 
 from anoma.resource_machine.building import Offer, ephemeral
 from anoma.resource_machine.transaction import Transaction
-from engines.engine import ask
 from engines.intent_pool.server import INTENT_POOL, add_intent, all_intents
-from engines.ledger.messages import BlockReply, BlockRequest
 from engines.ledger.records import Block
-from engines.ledger.server import LEDGER
+from engines.ledger.server import LEDGER, block
 from engines.mempool_worker.messages import Stage, TransactionCandidate, TransactionLabel, TransactionStatus
 from engines.mempool_worker.server import WORKER, submit
 from erlang_bridge import Atom, Pid
@@ -26,6 +24,8 @@ from pyanoma.demo.screen import DemoFailed, Screen
 from pyanoma.transactions import Follower, following, status_text
 
 TIME_S: Final = 10.0
+ALICE: Final = Atom("alice")
+BOB: Final = Atom("bob")
 
 
 class AnomaStory:
@@ -58,14 +58,14 @@ class AnomaStory:
             first = self.transaction(
                 follower, "transfer", "[alice, bob, 4]", read=("alice", "bob"), write=("alice", "bob")
             )
-            self.expect(dict(first.values_written) == {Atom("alice"): 6, Atom("bob"): 4}, "Alice has 6, Bob has 4")
+            self.expect_accounts(first.values_written, 6, 4)
             failed = self.transaction(
                 follower, "transfer", "[bob, alice, 100]", read=("alice", "bob"), write=("alice", "bob"), succeeds=False
             )
-            self.expect(not failed.values_written, "the one that failed has written nothing")
+            self.screen.expect(not failed.values_written, "the one that failed has written nothing")
             nock = self.submit("{nock, [[1, 0, [1, [42 | 7] | 0], 0 | 909], 0 | 707]}", (), (42,))
             done = self.committed(follower, nock)
-            self.expect(bool(done.success), "a program in Nock has written 7 under the key 42")
+            self.screen.expect(bool(done.success), "a program in Nock has written 7 under the key 42")
 
     def crash(self) -> None:
         self.screen.chapter("Engines crash, and nothing is lost")
@@ -79,7 +79,7 @@ class AnomaStory:
             last = self.transaction(
                 follower, "transfer", "[bob, alice, 1]", read=("alice", "bob"), write=("alice", "bob")
             )
-            self.expect(dict(last.values_written) == {Atom("alice"): 7, Atom("bob"): 3}, "Alice has 7, Bob has 3")
+            self.expect_accounts(last.values_written, 7, 3)
 
     def intents(self) -> None:
         self.screen.chapter("Intents: three people, each wants what another one gives")
@@ -93,7 +93,7 @@ class AnomaStory:
             found = self.next_committed(follower)
             self.screen.note("the solver has composed them, and submitted the composition as a transaction:")
             self.screen.fact(f"transaction {found.fingerprint} is in block {found.round}, done")
-            self.expect(bool(found.success), "it is balanced, and consumes no resource twice", quiet=True)
+            self.screen.expect(bool(found.success), "it is balanced, and consumes no resource twice", quiet=True)
         self.wait(lambda: not all_intents(self.client, (INTENT_POOL, ANOMA_NAME)), "the pool is empty again")
         self.screen.fact("what is done has left the pool")
 
@@ -104,13 +104,13 @@ class AnomaStory:
         self.screen.note(f"process {node.pid} was killed with SIGKILL")
         again = self.nodes.start_anoma()
         self.screen.note(f"pyanoma start: process {again.pid}")
-        self.expect(
+        self.screen.expect(
             self.block() == before, f"block {before.round} is there, with the same hash {before.hash.hex()[:16]}…"
         )
         with self.follow() as follower:
             status = self.transaction(follower, "read", "[alice, bob]", read=("alice", "bob"))
-            self.expect(status.fingerprint > before.last, f"heights continue: {status.fingerprint}")
-            self.expect(dict(status.values_read) == {Atom("alice"): 7, Atom("bob"): 3}, "Alice has 7, Bob has 3")
+            self.screen.expect(status.fingerprint > before.last, f"heights continue: {status.fingerprint}")
+            self.expect_accounts(status.values_read, 7, 3)
         return again
 
     # -- pieces ---------------------------------------------------------------------------------
@@ -159,10 +159,10 @@ class AnomaStory:
         raise DemoFailed(f"no transaction was put into a block within {TIME_S:g} s")
 
     def block(self, number: int = 0) -> Block:
-        reply = ask(self.client, (LEDGER, ANOMA_NAME), BlockRequest(number))
-        if not isinstance(reply, BlockReply) or reply.block is None:
-            raise DemoFailed(f"expected a block of {ANOMA_NAME}, got {reply}")
-        return reply.block
+        found = block(self.client, number, (LEDGER, ANOMA_NAME))
+        if found is None:
+            raise DemoFailed(f"{ANOMA_NAME} has no block {number or ''}")
+        return found
 
     def is_back(self, name: str, before: Pid) -> bool:
         return self.pid_of(name) not in (None, before)
@@ -178,9 +178,6 @@ class AnomaStory:
                 raise DemoFailed(f"this does not come true within {TIME_S:g} s: {what}")
             gevent.sleep(0.02)
 
-    def expect(self, holds: bool, what: str, *, quiet: bool = False) -> None:
-        """Check, and say so unless `quiet`."""
-        if not holds:
-            raise DemoFailed(f"this does not hold: {what}")
-        if not quiet:
-            self.screen.fact(what)
+    def expect_accounts(self, pairs: tuple[tuple[Any, Any], ...], alice: int, bob: int) -> None:
+        """Check what Alice and Bob have."""
+        self.screen.expect(dict(pairs) == {ALICE: alice, BOB: bob}, f"Alice has {alice}, Bob has {bob}")

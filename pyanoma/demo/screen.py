@@ -52,6 +52,17 @@ class Screen:
         """Something that was checked."""
         self._marked("✔", "green", text)
 
+    def expect(self, holds: bool, what: str, *, quiet: bool = False) -> None:
+        """Check, and say so unless `quiet`.
+
+        Raises:
+            DemoFailed: it does not hold.
+        """
+        if not holds:
+            raise DemoFailed(f"this does not hold: {what}")
+        if not quiet:
+            self.fact(what)
+
     def quote(self, source: str, lines: list[str]) -> None:
         """Lines that somebody else has printed."""
         self.note(f"{source}:")

@@ -96,9 +96,10 @@ class Story:
                 f"start => {{erpc, call, ['{PYTHON_NAME}', pyanoma, start_link, {arguments}]}}}}).",
                 expected=_is_started,
             )
-        self.expect([name for name, _ in self.children()] == [engine.name for engine in ENGINES], "three children")
+        names = [name for name, _ in self.children()]
+        self.screen.expect(names == [engine.name for engine in ENGINES], "three children")
         places = {pid.node.name for _, pid in self.children()}
-        self.expect(places == {PYTHON_NAME}, f"all three run on {PYTHON_NAME}")
+        self.screen.expect(places == {PYTHON_NAME}, f"all three run on {PYTHON_NAME}")
 
     def talk(self) -> None:
         self.screen.chapter("Both sides talk to them")
@@ -108,7 +109,7 @@ class Story:
         self.py("pears", PYTHON_NAME, (Atom("add"), 2), expected=22)
         self.py("clicks", PYTHON_NAME, Atom("count"), expected=3)
         listed = self.py(SUPERVISOR, BEAM_NAME, Atom("which_children"))
-        self.expect(len(listed) == 3, "Python asks the BEAM's supervisor with the call that Erlang uses")
+        self.screen.expect(len(listed) == 3, "Python asks the BEAM's supervisor with the call that Erlang uses")
 
     def crash(self) -> None:
         self.screen.chapter("One crashes: an exception in Python")
@@ -122,7 +123,7 @@ class Story:
             self.screen.said("erl", source, f"** exception exit: {{{format_term(reason)}, [...]}}")
         else:
             raise DemoFailed(f"{source} should have crashed the engine, it gave {format_term(value)}")
-        self.expect(
+        self.screen.expect(
             reason[0] is Atom("ZeroDivisionError"), f"the exception is the exit reason, raised at {_place(stack)}"
         )
         crash = self.beam.wait_for_log(
@@ -149,7 +150,7 @@ class Story:
         for entry in entries:
             branch.add(Text.assemble((entry[0].name, "bold"), _described(entry, f"Python {types[entry[0].name]}")))
         self.screen.show(tree)
-        self.expect(len(entries) == len(ENGINES), "three children, all running")
+        self.screen.expect(len(entries) == len(ENGINES), "three children, all running")
 
     def sum_up(self, before: dict[str, Seen], after: dict[str, Seen]) -> None:
         self.screen.chapter("Summary")
@@ -158,11 +159,11 @@ class Story:
         for engine in ENGINES:
             old, new = before[engine.name], after[engine.name]
             ended = engine.name in happened
-            self.expect(
+            self.screen.expect(
                 (old.pid != new.pid) is ended, f"{engine.name} has {'a new' if ended else 'the same'} pid", quiet=True
             )
             value = engine.start if ended else old.value
-            self.expect(new.value == value, f"{engine.name} holds {value}", quiet=True)
+            self.screen.expect(new.value == value, f"{engine.name} holds {value}", quiet=True)
             rows.append(
                 (
                     engine.name,
@@ -216,10 +217,10 @@ class Story:
         for engine in ENGINES:
             old, new = before[engine.name], after[engine.name]
             if engine.name == name:
-                self.expect(new.value == engine.start, f"{name} starts again with {engine.start}", quiet=True)
+                self.screen.expect(new.value == engine.start, f"{name} starts again with {engine.start}", quiet=True)
             else:
                 kept = old.pid == new.pid and old.value == new.value
-                self.expect(kept, f"{engine.name} goes on: {new.shown}, still {new.value}")
+                self.screen.expect(kept, f"{engine.name} goes on: {new.shown}, still {new.value}")
 
     def supervisor_report(self, name: str, reason: str) -> list[str]:
         """The lines of the BEAM's log in which the supervisor says that `name` has ended."""
@@ -274,13 +275,6 @@ class Story:
             raise DemoFailed(
                 f"{source} gave {shown}" + ("" if callable(expected) else f", not {format_term(expected)}")
             )
-
-    def expect(self, holds: bool, what: str, *, quiet: bool = False) -> None:
-        """Check, and say so unless `quiet`."""
-        if not holds:
-            raise DemoFailed(f"this does not hold: {what}")
-        if not quiet:
-            self.screen.fact(what)
 
 
 @dataclass(frozen=True, slots=True)
