@@ -144,6 +144,28 @@ class Turn(Generic[State]):
         return self.trigger.envelope.message if isinstance(self.trigger, MessageArrived) else None
 
     @property
+    def ended(self) -> Ended:
+        """The end that the turn is about.
+
+        Raises:
+            TypeError: none is.
+        """
+        if not isinstance(self.trigger, Ended):
+            raise TypeError(f"the turn is about {self.trigger}, and nobody's end")
+        return self.trigger
+
+    @property
+    def handles(self) -> tuple[Hashable, ...]:
+        """Handles of the timers that the turn is about, in due order.
+
+        Raises:
+            TypeError: none are.
+        """
+        if not isinstance(self.trigger, Elapsed):
+            raise TypeError(f"the turn is about {self.trigger}, and no timers")
+        return self.trigger.handles
+
+    @property
     def sender(self) -> Address | None:
         """Who sent the message that the turn is about; None where that is not known, or there is no message."""
         return self.trigger.envelope.sender if isinstance(self.trigger, MessageArrived) else None

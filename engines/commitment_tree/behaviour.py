@@ -42,8 +42,6 @@ from engines.commitment_tree.paths import FindPath, PathFound
 from engines.effects import Effects, SetTimer, Watch
 from engines.executor.messages import ExecutorFinished
 from engines.guards import (
-    Elapsed,
-    Ended,
     EngineBehaviour,
     First,
     Turn,
@@ -400,10 +398,8 @@ def ledger_failed(turn: TreeTurn, _args: None) -> Effect:
 
 def ledger_ended(turn: TreeTurn, _args: None) -> Effect:
     """Ask again later, whoever is the ledger then."""
-    ended = turn.trigger
-    assert isinstance(ended, Ended)
     draft = _Draft(turn)
-    _disconnect(draft, f"the ledger {ended.address} is not there: {ended.reason}")
+    _disconnect(draft, f"the ledger {turn.ended.address} is not there: {turn.ended.reason}")
     return draft.effects()
 
 
@@ -609,8 +605,7 @@ def step_rejected(turn: TreeTurn, _args: None) -> Effect:
 
 def worker_ended(turn: TreeTurn, _args: None) -> Effect | None:
     """Submit the step again later, if it was not acknowledged. One that was is in the ledger."""
-    ended, flight = turn.trigger, turn.state.flight
-    assert isinstance(ended, Ended)
+    ended, flight = turn.ended, turn.state.flight
     if flight is None or flight.fingerprint is not None:
         return None
     draft = _Draft(turn)
@@ -661,13 +656,11 @@ def _know(draft: _Draft, done: CommittedTransaction, values: tuple[tuple[Any, An
 
 def timers_due(turn: TreeTurn, _args: None) -> Effect:
     """Ask the ledger again how far it is, and submit again what nobody has acknowledged."""
-    due = turn.trigger
-    assert isinstance(due, Elapsed)
     draft = _Draft(turn)
-    if LEDGER in due.handles:
+    if LEDGER in turn.handles:
         _connect(draft)
     flight = draft.state.flight
-    if WORKER in due.handles and flight is not None and flight.fingerprint is None:
+    if WORKER in turn.handles and flight is not None and flight.fingerprint is None:
         _submit(draft)
     return draft.effects()
 
@@ -759,7 +752,7 @@ def _is_about_step(turn: TreeTurn) -> bool:
 
 def _is_ledger(turn: TreeTurn) -> bool:
     """Whether it is the ledger."""
-    return isinstance(turn.trigger, Ended) and turn.trigger.address == turn.settings.ledger
+    return bool(turn.ended.address == turn.settings.ledger)
 
 
 def start(args: Any) -> tuple[CommitmentTreeSettings, CommitmentTreeState]:

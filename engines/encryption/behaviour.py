@@ -33,7 +33,7 @@ from anoma.crypto.shares import Named
 from anoma.persistent_map import EMPTY, PersistentMap
 from engines.effects import CancelTimer, Effects, SetTimer
 from engines.encryption.messages import MESSAGES, Drawn, Reply, Request
-from engines.guards import Elapsed, EngineBehaviour, First, Turn, on, on_elapsed, on_outcome
+from engines.guards import EngineBehaviour, First, Turn, on, on_elapsed, on_outcome
 from engines.messages import EngineID, Envelope
 from engines.reads_for.messages import QueryReadsForEvidenceReply, QueryReadsForEvidenceRequest
 from engines.wire import Value, settings_from
@@ -168,12 +168,11 @@ def reads_for_reply(turn: EncryptionTurn, _args: None) -> EncryptionEffects | No
 
 def give_up_waiting(turn: EncryptionTurn, _args: None) -> EncryptionEffects:
     """Answer those whose evidence has not come in time."""
-    assert isinstance(turn.trigger, Elapsed)
     settings: EncryptionSettings = turn.settings
     pending = turn.state.pending_requests
     err = f"{settings.reads_for} has not answered in {settings.evidence_timeout_ms} ms"
     messages: tuple[Envelope, ...] = ()
-    for identity in turn.trigger.handles:
+    for identity in turn.handles:
         messages += _errors(turn, pending.get(identity, ()), err)
         pending = pending.without(identity)  # type: ignore[arg-type]  # the handles are identities
     return Effects(replace(turn.state, pending_requests=pending), messages=messages)

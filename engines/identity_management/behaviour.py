@@ -33,7 +33,7 @@ from anoma.persistent_map import EMPTY, PersistentMap
 from engines.commitment.behaviour import CommitmentSettings
 from engines.decryption.behaviour import DecryptionSettings
 from engines.effects import CancelTimer, Effects, SetTimer, Spawn, StopChild
-from engines.guards import Elapsed, Ended, EngineBehaviour, First, Turn, on, on_elapsed, on_ended, on_outcome
+from engines.guards import EngineBehaviour, First, Turn, on, on_elapsed, on_ended, on_outcome
 from engines.identity_management.backends import (
     LOCAL_MEMORY,
     Backend,
@@ -333,10 +333,9 @@ def connected_elsewhere(turn: IdentityTurn, _args: None) -> IdentityEffects | No
 
 def give_up_waiting(turn: IdentityTurn, _args: None) -> IdentityEffects | None:
     """Answer requests whose other node has not."""
-    assert isinstance(turn.trigger, Elapsed)
     state = turn.state
     messages = []
-    for number in turn.trigger.handles:
+    for number in turn.handles:
         asked = state.asked.get(number)
         if asked is None or not isinstance(number, int):
             continue
@@ -350,8 +349,7 @@ def give_up_waiting(turn: IdentityTurn, _args: None) -> IdentityEffects | None:
 
 def restart_engine(turn: IdentityTurn, _args: None) -> IdentityEffects | None:
     """Start an engine of an identity again."""
-    assert isinstance(turn.trigger, Ended)
-    address = turn.trigger.address
+    address = turn.ended.address
     if not isinstance(address, EngineID):
         return None
     info = turn.state.identities.get(turn.state.engines.get(address.name))

@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from anoma.persistent_map import PersistentMap
 from engines.effects import Effects, SetTimer, Unwatch, Watch
-from engines.guards import Ended, EngineBehaviour, First, Turn, on, on_elapsed, on_ended, on_outcome, on_started
+from engines.guards import EngineBehaviour, First, Turn, on, on_elapsed, on_ended, on_outcome, on_started
 from engines.intent_pool.intents import Intent, after_execution
 from engines.intent_pool.messages import (
     MESSAGES,
@@ -383,14 +383,12 @@ def unsubscribe(turn: Turn[IntentPoolState], _args: None) -> Effects[IntentPoolS
 
 def forget_ended(turn: Turn[IntentPoolState], _args: None) -> Effects[IntentPoolState] | None:
     """Forget a subscriber that has ended; look for the ledger again in a while."""
-    trigger = turn.trigger
-    assert isinstance(trigger, Ended)
-    state = turn.state
-    if turn.settings.ledger is not None and trigger.address == ledger_of(turn.settings):
+    state, address = turn.state, turn.ended.address
+    if turn.settings.ledger is not None and address == ledger_of(turn.settings):
         return Effects(replace(state, pause=True, lost=True), timers=(SetTimer(RETRY, RETRY_S),))
-    if trigger.address not in state.subscribers:
+    if address not in state.subscribers:
         return None
-    return Effects(replace(state, subscribers=tuple(other for other in state.subscribers if other != trigger.address)))
+    return Effects(replace(state, subscribers=tuple(other for other in state.subscribers if other != address)))
 
 
 # -- what is executed -------------------------------------------------------------------------

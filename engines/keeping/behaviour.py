@@ -24,10 +24,10 @@ from typing import Any, Final, Generic, TypeVar
 
 from anoma.persistent_map import EMPTY, PersistentMap
 from engines.effects import Effects, SetTimer, Unwatch, Watch
-from engines.guards import Ended, On, Turn, on_elapsed, on_ended, on_outcome, on_started
+from engines.guards import On, Turn, on_elapsed, on_ended, on_outcome, on_started
 from engines.keeping.messages import Load, Loaded, LoadFailed, Write, WriteFailed, Written
 from engines.keeping.subscriptions import NO_SUBSCRIPTIONS, Subscriptions, can_be_watched
-from engines.messages import Address, EngineID, Envelope, Message
+from engines.messages import EngineID, Envelope, Message
 from erlang_bridge.terms import Atom
 
 Data = TypeVar("Data")
@@ -419,10 +419,7 @@ def unsubscribe(turn: Turn[Any], key: str, prefix: bool, reply: Callable[[bool],
 
 def forget_subscriber(turn: Turn[Any], _args: None) -> Effects[Any] | None:
     """Forget the subscriptions of one that has ended."""
-    trigger = turn.trigger
-    assert isinstance(trigger, Ended)
-    address: Address = trigger.address
-    rest = turn.state.subscriptions.forget(address)
+    rest = turn.state.subscriptions.forget(turn.ended.address)
     return None if rest is turn.state.subscriptions else Effects(replace(turn.state, subscriptions=rest))
 
 

@@ -323,7 +323,7 @@ def unsubscribe(turn: LedgerTurn, _args: None) -> Effect | None:
 
 def forget(turn: LedgerTurn, _args: None) -> Effect:
     """Tell one that has ended no more."""
-    return Effects(_without(turn.state, turn.trigger.address))  # type: ignore[union-attr]  # an `Ended`
+    return Effects(_without(turn.state, turn.ended.address))
 
 
 def _without(state: LedgerState, address: Address) -> LedgerState:

@@ -46,7 +46,6 @@ from engines.effects import Effects, Exit, SetTimer, Spawn, StopChild, Unwatch, 
 from engines.executor.behaviour import ExecutorSettings
 from engines.executor.messages import ExecutorFinished, ShardRestored
 from engines.guards import (
-    Elapsed,
     Ended,
     EngineBehaviour,
     First,
@@ -1155,13 +1154,11 @@ def ask_again(turn: Turn[MempoolWorkerState], _args: None) -> Effects[MempoolWor
 
 def executor_ended(turn: Turn[MempoolWorkerState], _args: None) -> Effects[MempoolWorkerState] | None:
     """Start another executor for a transaction whose has ended without a word; a few times, then it fails."""
-    ended = turn.trigger
-    assert isinstance(ended, Ended)
-    address = ended.address
+    address = turn.ended.address
     if not isinstance(address, EngineID) or address.name not in turn.state.executors:
         return None
     draft = _Draft(turn)
-    draft.executor_ended(address.name, ended.reason)
+    draft.executor_ended(address.name, turn.ended.reason)
     return draft.effects()
 
 
@@ -1228,29 +1225,22 @@ def _is_from_ledger(turn: Turn[MempoolWorkerState]) -> bool:
 
 
 def _is_ledger(turn: Turn[MempoolWorkerState]) -> bool:
-    return isinstance(turn.trigger, Ended) and turn.trigger.address == turn.settings.ledger
+    return bool(turn.ended.address == turn.settings.ledger)
 
 
 def _is_executor(turn: Turn[MempoolWorkerState]) -> bool:
-    trigger = turn.trigger
-    return (
-        isinstance(trigger, Ended)
-        and isinstance(trigger.address, EngineID)
-        and (trigger.address.name in turn.state.executors)
-    )
+    address = turn.ended.address
+    return isinstance(address, EngineID) and address.name in turn.state.executors
 
 
 def _is_watcher(turn: Turn[MempoolWorkerState]) -> bool:
     """Whether it can be one: an executor that has ended as it should is not to be looked for among them."""
-    trigger = turn.trigger
-    if not isinstance(trigger, Ended):
-        return False
-    address = trigger.address
+    address = turn.ended.address
     return not (isinstance(address, EngineID) and address.name.startswith(EXECUTOR))
 
 
 def _is_due(turn: Turn[MempoolWorkerState]) -> bool:
-    return isinstance(turn.trigger, Elapsed) and LEDGER in turn.trigger.handles
+    return LEDGER in turn.handles
 
 
 def start(args: Any) -> tuple[MempoolWorkerSettings, MempoolWorkerState]:

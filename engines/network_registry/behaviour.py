@@ -460,7 +460,9 @@ def unused(turn: Turn[RegistryState], _args: None) -> Effects[RegistryState]:
 def child_ended(turn: Turn[RegistryState], _args: None) -> Effects[RegistryState]:
     """Start an engine anew in a moment."""
     state = turn.state
-    name = turn.trigger.address.name  # type: ignore[union-attr]
+    child = turn.ended.address
+    assert isinstance(child, EngineID)
+    name = child.name
     return Effects(replace(state, running=state.running.without(name)), timers=(SetTimer(RESTART, RESTART_S),))
 
 

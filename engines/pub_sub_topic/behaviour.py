@@ -354,7 +354,7 @@ def remove(work: Step, subscriber: Address) -> None:
 def subscriber_ended(turn: Turn[TopicState], _args: None) -> Effects[TopicState]:
     """Forget a subscriber that has ended."""
     work = Work(turn)
-    remove(work, turn.trigger.address)  # type: ignore[union-attr]
+    remove(work, turn.ended.address)
     return work.effects()
 
 
@@ -374,7 +374,7 @@ def sub_reply(turn: Turn[TopicState], _args: None) -> Effects[TopicState]:
 def elapsed(turn: Turn[TopicState], _args: None) -> Effects[TopicState]:
     """Wait no longer for what does not come; subscribe again at the relays, and forget nodes that do not."""
     work = Work(turn)
-    handles = turn.trigger.handles  # type: ignore[union-attr]
+    handles = turn.handles
     if HOLD in handles:
         wait_no_longer(work)
     if RENEW in handles:

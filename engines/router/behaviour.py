@@ -295,7 +295,7 @@ def written(turn: Turn[RouterState], _args: None) -> Effects[RouterState]:
 def elapsed(turn: Turn[RouterState], _args: None) -> Effects[RouterState]:
     """Do what is due: try again, give up, acknowledge, look after the connection, forget what has expired."""
     work = Work(turn)
-    for handle in turn.trigger.handles:  # type: ignore[union-attr]
+    for handle in turn.handles:
         if handle == DIAL and work.state.dial is not None:
             dial = work.state.dial
             there = "there is no answer" if dial.connection is None else "the other node does not answer the request"

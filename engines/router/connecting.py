@@ -343,7 +343,7 @@ def disconnected(turn: Turn[RouterState], _args: None) -> Effects[RouterState]:
 def connection_ended(turn: Turn[RouterState], _args: None) -> Effects[RouterState]:
     """Connect again, if that is wanted."""
     work = Work(turn)
-    address = turn.trigger.address  # type: ignore[union-attr]
+    address = turn.ended.address
     if not lost(work, address, None, "its Transport Connection has ended"):
         return Effects(turn.state)
     return work.effects()

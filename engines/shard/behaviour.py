@@ -36,7 +36,7 @@ from anoma.keys import in_order
 from anoma.programs import ABSENT
 from anoma.versioned_map import SortedMap, VersionedMap
 from engines.effects import Effects, SetTimer, Watch
-from engines.guards import Elapsed, Ended, EngineBehaviour, First, Turn, on, on_elapsed, on_ended, on_started
+from engines.guards import EngineBehaviour, First, Turn, on, on_elapsed, on_ended, on_started
 from engines.ledger.messages import HeightsReply, HeightsRequest, LedgerFailed, ReadReply, ReadRequest
 from engines.messages import Address, EngineID, Envelope, Message
 from engines.shard.messages import (
@@ -665,11 +665,11 @@ def _by_worker(turn: Turn[ShardState]) -> bool:
 
 
 def _of_ledger(turn: Turn[ShardState]) -> bool:
-    return isinstance(turn.trigger, Ended) and turn.trigger.address == turn.settings.ledger
+    return bool(turn.ended.address == turn.settings.ledger)
 
 
 def _is_due(turn: Turn[ShardState]) -> bool:
-    return isinstance(turn.trigger, Elapsed) and LEDGER in turn.trigger.handles
+    return LEDGER in turn.handles
 
 
 def start(args: Any) -> tuple[ShardSettings, ShardState]:

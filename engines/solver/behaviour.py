@@ -32,8 +32,6 @@ from anoma.resource_machine.transaction import Transaction
 from engines.effects import Effects, SetTimer, Watch
 from engines.executor.messages import ExecutorFinished
 from engines.guards import (
-    Elapsed,
-    Ended,
     EngineBehaviour,
     First,
     Turn,
@@ -312,9 +310,7 @@ def _without(state: SolverState, intent: Intent) -> SolverState:
 
 def engine_ended(turn: SolverTurn, _args: None) -> SolverEffects | None:
     """Look for a pool that has ended again in a while."""
-    trigger = turn.trigger
-    assert isinstance(trigger, Ended)
-    if trigger.address != _pool(turn):
+    if turn.ended.address != _pool(turn):
         return None
     return Effects(turn.state, timers=(SetTimer(POOL, POOL_S),))
 
@@ -324,10 +320,8 @@ def engine_ended(turn: SolverTurn, _args: None) -> SolverEffects | None:
 
 def elapsed(turn: SolverTurn, _args: None) -> SolverEffects:
     """Solve what has gathered or has rested, ask what has become of the submitted, look for the pool."""
-    trigger = turn.trigger
-    assert isinstance(trigger, Elapsed)
     effects: SolverEffects = Effects(turn.state)
-    for handle in trigger.handles:
+    for handle in turn.handles:
         step = {GATHER: _solve, REST: _wake, POLL: _poll, POOL: _subscribe_again}[str(handle)]
         effects = effects.then(step(turn, effects.state))
     return effects

@@ -479,7 +479,7 @@ def elapsed(turn: Turn[StorageState], _args: None) -> Effects[StorageState]:
     """Forget what has expired; try again to read back what is in the ledger."""
     work = Work(turn)
     settings: StorageSettings = turn.settings
-    handles = turn.trigger.handles  # type: ignore[union-attr]
+    handles = turn.handles
     if RELOAD in handles and settings.ledger is not None:
         work.operations.append(Load(settings.ledger, settings.table, None))
     if SWEEP in handles:

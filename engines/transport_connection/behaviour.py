@@ -530,13 +530,13 @@ def link_ended(turn: Turn[ConnectionState], _args: None) -> Effects[ConnectionSt
 def other_ended(turn: Turn[ConnectionState], _args: None) -> Effects[ConnectionState]:
     """End with the Router, with the other end of a link in the cluster, or where there is nobody to ask for one."""
     work = Work(turn)
-    at = turn.trigger.address  # type: ignore[union-attr]
+    at = turn.ended.address
     if at == turn.state.peer:
         end(work, "the other side has closed the connection")
     elif at == turn.state.owner:
         end(work, "its Router has ended")
     elif turn.state.phase == "opening":
-        why = turn.trigger.reason  # type: ignore[union-attr]
+        why = turn.ended.reason
         end(work, f"{at} cannot be reached: {why.name if isinstance(why, Atom) else why}")
     return work.effects()
 

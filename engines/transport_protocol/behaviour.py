@@ -335,7 +335,9 @@ def confirmed(turn: Turn[TransportState], _args: None) -> Effects[TransportState
 def child_ended(turn: Turn[TransportState], _args: None) -> Effects[TransportState]:
     """Forget a connection."""
     state = turn.state
-    name = turn.trigger.address.name  # type: ignore[union-attr]
+    child = turn.ended.address
+    assert isinstance(child, EngineID)
+    name = child.name
     known = state.connections.get(name)
     if known is None:
         return Effects(state)

@@ -26,7 +26,7 @@ from anoma.crypto.keys import Signature
 from anoma.crypto.shares import Named
 from anoma.persistent_map import EMPTY, PersistentMap
 from engines.effects import CancelTimer, Effects, SetTimer
-from engines.guards import Elapsed, EngineBehaviour, First, Turn, on, on_elapsed
+from engines.guards import EngineBehaviour, First, Turn, on, on_elapsed
 from engines.messages import EngineID, Envelope
 from engines.signs_for.messages import QuerySignsForEvidenceReply, QuerySignsForEvidenceRequest
 from engines.verification.messages import MESSAGES, Reply, Request
@@ -119,12 +119,11 @@ def signs_for_reply(turn: VerificationTurn, _args: None) -> VerificationEffects 
 
 def give_up_waiting(turn: VerificationTurn, _args: None) -> VerificationEffects:
     """Answer those whose evidence has not come in time."""
-    assert isinstance(turn.trigger, Elapsed)
     settings: VerificationSettings = turn.settings
     pending = turn.state.pending_requests
     err = f"{settings.signs_for} has not answered in {settings.evidence_timeout_ms} ms"
     messages = []
-    for identity in turn.trigger.handles:
+    for identity in turn.handles:
         waiting = pending.get(identity, ())
         messages += [envelope.reply(turn.own, Reply(False, err)) for envelope in waiting]
         pending = pending.without(identity)  # type: ignore[arg-type]  # the handles are identities
