@@ -105,7 +105,8 @@ class AnomaStory:
         again = self.nodes.start_anoma()
         self.screen.note(f"pyanoma start: process {again.pid}")
         self.screen.expect(
-            self.block() == before, f"block {before.round} is there, with the same hash {before.hash.hex()[:16]}…"
+            self.block(before.round) == before,
+            f"block {before.round} is there, with the same hash {before.hash.hex()[:16]}…",
         )
         with self.follow() as follower:
             status = self.transaction(follower, "read", "[alice, bob]", read=("alice", "bob"))

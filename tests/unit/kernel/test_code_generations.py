@@ -73,7 +73,7 @@ CODE_CHANGE = """def code_change(self, old_version, state, extra):
 
 
 def test_a_late_code_change(node: Node, project: Project, counters: list[Pid]) -> None:
-    sleeping = [gevent.spawn(node.call, pid, ("sleep", 0.1)) for pid in counters[:2]]
+    sleeping = [gevent.spawn(node.call, pid, ("sleep", 0.5)) for pid in counters[:2]]
     gevent.sleep(0.01)
     project.edit("counter", '"one"', '"two"')
     project.edit("counter", "def handle_call", CODE_CHANGE)

@@ -100,7 +100,7 @@ def test_a_load_that_is_refused_loses_no_message(node: Node, project: Project, c
 
 
 def test_a_late_code_change_that_fails_loses_no_message(node: Node, project: Project, counters: list[Pid]) -> None:
-    sleeping = gevent.spawn(node.call, counters[0], ("sleep", 0.2))
+    sleeping = gevent.spawn(node.call, counters[0], ("sleep", 1.0))
     gevent.sleep(0.05)
     node.cast(counters[0], 1)
     node.code.load(write(project, TEN_FAILS), grace_s=0.02)
