@@ -55,6 +55,12 @@ def _threads() -> int:
     return len(os.listdir("/proc/self/task")) - (pool.size if pool is not None else 0)  # noqa: PTH208
 
 
+@pytest.fixture(scope="session")
+def optimiser() -> None:
+    """OR-tools in memory before the test: it has a thread from its import on, which is not the test's."""
+    import ortools.sat.python.cp_model  # noqa: F401
+
+
 @pytest.fixture(autouse=True, scope="module")
 def thawed() -> Iterator[None]:
     """What `no_leaks` has put aside can be garbage again between the modules."""

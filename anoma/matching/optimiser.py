@@ -7,12 +7,13 @@ With one thread and a fixed seed the same component has the same answer, unless 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
-
-from ortools.sat.python import cp_model
+from typing import TYPE_CHECKING, Any, Final
 
 from anoma.matching.components import Component
 from anoma.matching.exact_sums import digit_sums
+
+if TYPE_CHECKING:
+    from ortools.sat.python import cp_model
 
 SEED: Final = 1
 
@@ -46,6 +47,9 @@ def optimise(component: Component, time_limit_s: float, threads: int = 1) -> Fou
     Raises:
         RuntimeError: the optimiser refuses the problem, and why.
     """
+    # Here, not above: it takes a hundred megabytes, and has threads from its import on.
+    from ortools.sat.python import cp_model  # noqa: PLC0415
+
     model, lots = _model(component)
     upper = sum(max(variable.preference, 0) * variable.maximum for variable in component.variables)
     values = (0,) * len(lots)
@@ -86,6 +90,8 @@ def _above(bound: float) -> int:
 
 
 def _model(component: Component) -> tuple[cp_model.CpModel, list[Any]]:
+    from ortools.sat.python import cp_model  # noqa: PLC0415
+
     model = cp_model.CpModel()
     maxima = [variable.maximum for variable in component.variables]
     lots: list[Any] = []

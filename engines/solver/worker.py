@@ -26,6 +26,8 @@ from collections.abc import Iterable, Iterator
 from queue import SimpleQueue
 from typing import Any, BinaryIO, Final
 
+import ortools.sat.python.cp_model  # noqa: F401  # at the start of the process, not in its first run
+
 from anoma.matching.problem import Match, Offer
 from anoma.matching.solving import solve_parts
 from anoma.resource_machine.errors import ResourceMachineError

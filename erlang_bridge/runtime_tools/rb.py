@@ -19,7 +19,7 @@ from erlang_bridge.kernel.give_way import give_way
 from erlang_bridge.kernel.io_format import characters
 from erlang_bridge.kernel.report_log import LoggedReport
 from erlang_bridge.otp.gen_server import GenServer, wait_started
-from erlang_bridge.otp.results import Reply, Stop
+from erlang_bridge.otp.results import NoReply, Reply, Stop
 from erlang_bridge.process.exit_rules import SHUTDOWN
 from erlang_bridge.terms import Atom, Pid
 from erlang_bridge.terms.text import format_term
@@ -125,6 +125,9 @@ class RbServer(GenServer):
                     # The device is gone, or refuses.
                     return Reply((ERROR, getattr(error, "reason", Atom("terminated"))), state)
         return Reply((ERROR, BADARG), state)
+
+    def handle_cast(self, message: Any, state: _Options) -> NoReply:
+        return NoReply(state)
 
     def _answer(self, asked: Any, leader: Any, state: _Options) -> Any:
         device = leader if state.device is STANDARD_IO else state.device

@@ -136,6 +136,8 @@ def test_every_named_process_survives_nonsense(beam: Beam, node: Node, caplog: p
     assert {"appmon_info", "rb_server", "rex", "application_controller"} <= {name.name for name in names}
     caplog.set_level(logging.ERROR)
     assert beam.eval(SEND_ALL, N=node.name, Names=list(names), timeout_s=30) > 500
+    # The answer does not come over the distribution: this does, behind the messages.
+    assert beam.eval("erpc:call(N, erlang, node, [])", N=node.name, timeout_s=30) is node.name
     assert until(lambda: not any(process.mailbox for process in names.values()), 20)
     assert {name: node.table.names.get(name) for name in names} == names
     assert [record.getMessage() for record in caplog.records if record.name == "erlang_bridge.crash"] == []

@@ -476,13 +476,15 @@ def test_trace_ports_are_bounded_and_end_with_their_node(
 ):
     beam = beam_factory()
     beam.load_module(compile_erlang(PORT_FUN))
+    # They are linked with whoever starts them.
+    shell = beam.shell()
     source = """
         process_flag(trap_exit, true),
         Rs = [spawn_link(N, dbg, do_relay, [self(), {port, port_fun:make(10, 0)}]) || _ <- lists:seq(1, 120)],
         [receive {started, P} -> P end || _ <- Rs],
         {Rs, [receive {'EXIT', _, Reason} -> Reason end || _ <- lists:seq(1, 20)]}
     """
-    relays, refused = beam.eval(source, N=node.name, timeout_s=20)
+    relays, refused = shell.eval(source, N=node.name, timeout_s=20)
     assert refused == [Atom("normal")] * 20
     assert sum(map(node.is_alive, relays)) == 100
     assert until(lambda: "has 100 trace ports open, and opens no more" in beam.log_text())

@@ -310,7 +310,9 @@ def test_dump_to_file(observer: Observer, tmp_path: Path) -> None:
             gevent.sleep(0.2)
         return dump.read_text() if dump.exists() else ""
 
-    text = observer.until(saved)
+    observer.until(saved)
+    observer.until(lambda: dump.read_text().rstrip().endswith("=" * 20), 10, dump.read_text)  # it is written bit by bit
+    text = dump.read_text()
     assert "ticker" in text
     assert "pyanoma_sup" in text
 

@@ -10,10 +10,11 @@ from types import ModuleType
 import pytest
 
 import anoma
-import anoma.matching.optimiser  # before any test: a library that it uses has a thread from its import on
 import engines
 import erlang_bridge
 import pyanoma
+
+pytestmark = pytest.mark.usefixtures("optimiser")
 
 PACKAGES: tuple[ModuleType, ...] = (erlang_bridge, anoma, engines, pyanoma)
 

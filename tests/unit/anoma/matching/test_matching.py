@@ -21,6 +21,8 @@ from anoma.matching.splitting import split
 
 HUGE = 2**200 + 12345
 
+pytestmark = pytest.mark.usefixtures("optimiser")
+
 
 def offer(_kinds: str = "", **more: Any) -> Offer:
     """``"a-2 b+1"``: consumes two a, creates a b."""
